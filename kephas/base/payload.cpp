@@ -1,0 +1,34 @@
+#include <kephas/base/payload.hpp>
+
+namespace kephas {
+
+payload payload::copy(bytes_view bytes) {
+    payload result;
+    if (bytes.size() > inline_capacity) {
+        result.body_ = slice::copy(bytes);
+        return result;
+    }
+    auto& small = std::get<inline_bytes>(result.body_);
+    small.size = static_cast<std::uint8_t>(bytes.size());
+    if (!bytes.empty()) std::memcpy(small.bytes.data(), bytes.data(), bytes.size());
+    return result;
+}
+
+bytes_view payload::view() const noexcept {
+    switch (body_.index()) {
+        case 0: {
+            const auto& small = *std::get_if<0>(&body_);
+            return bytes_view{small.bytes.data(), small.size};
+        }
+        case 1: return as_bytes(*std::get_if<1>(&body_));
+        case 2: return *std::get_if<2>(&body_);
+        default: return std::get_if<3>(&body_)->view();
+    }
+}
+
+slice payload::share() const {
+    if (const auto* shared = std::get_if<slice>(&body_)) return *shared;
+    return slice::copy(view());
+}
+
+}  // namespace kephas

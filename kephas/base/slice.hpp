@@ -1,0 +1,79 @@
+#pragma once
+
+#include <kephas/base/bytes.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace kephas {
+
+/// A refcounted run of mutable bytes: a pointer into a block of memory that lives as long as any slice of it.
+/// Copying a slice copies a pointer. The bytes are shared, so whoever writes to them must be their only user.
+/// Concurrency: distinct slices of one block may be used from different threads.
+class slice {
+public:
+    slice() noexcept = default;
+    slice(const slice& other) noexcept : block_{other.block_}, bytes_{other.bytes_} { retain(); }
+    slice(slice&& other) noexcept
+        : block_{std::exchange(other.block_, nullptr)}, bytes_{std::exchange(other.bytes_, {})} {}
+    slice& operator=(slice other) noexcept {
+        std::swap(block_, other.block_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~slice() { release(); }
+
+    /// A new block of `size` uninitialised bytes. Throws `std::bad_alloc`.
+    [[nodiscard]] static slice allocate(std::size_t size);
+    /// A new block that holds a copy of `bytes`.
+    [[nodiscard]] static slice copy(bytes_view bytes);
+
+    [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+    [[nodiscard]] bytes_view view() const noexcept { return bytes_; }
+    [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
+
+    /// A slice of the same block. `offset + size` must not exceed `size()`.
+    [[nodiscard]] slice sub(std::size_t offset, std::size_t size) const& noexcept {
+        return slice{block_, bytes_.subspan(offset, size), retained{}};
+    }
+    [[nodiscard]] slice sub(std::size_t offset, std::size_t size) && noexcept {
+        bytes_ = bytes_.subspan(offset, size);
+        return std::move(*this);
+    }
+
+    /// Whether no other slice shares the block, so that it may be overwritten.
+    [[nodiscard]] bool unique() const noexcept {
+        return block_ != nullptr && block_->references.load(std::memory_order_acquire) == 1;
+    }
+    /// The size of the whole block that this slice keeps alive, which is what it really costs.
+    [[nodiscard]] std::size_t block_size() const noexcept { return block_ == nullptr ? 0 : block_->size; }
+    /// The whole block, whatever part of it this slice was.
+    [[nodiscard]] slice whole() && noexcept;
+
+private:
+    struct block {
+        std::atomic<std::uint32_t> references{1};
+        std::size_t size = 0;
+    };
+    struct retained {};
+
+    slice(block* owner, mutable_bytes bytes, retained /*unused*/) noexcept : block_{owner}, bytes_{bytes} { retain(); }
+    slice(block* owner, mutable_bytes bytes) noexcept : block_{owner}, bytes_{bytes} {}
+
+    void retain() const noexcept {
+        if (block_ != nullptr) block_->references.fetch_add(1, std::memory_order_relaxed);
+    }
+    void release() noexcept {
+        if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(block_);
+    }
+    static void destroy(block* owner) noexcept;
+
+    block* block_ = nullptr;
+    mutable_bytes bytes_{};
+};
+
+}  // namespace kephas
