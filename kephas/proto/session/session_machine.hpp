@@ -1,0 +1,117 @@
+#pragma once
+
+#include <kephas/base/bytes.hpp>
+#include <kephas/base/clock.hpp>
+#include <kephas/base/slice.hpp>
+
+#include <kephas/proto/session/token_bucket.hpp>
+#include <kephas/proto/websocket/close_code.hpp>
+#include <kephas/proto/websocket/decoder.hpp>
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <variant>
+
+namespace kephas {
+
+/// What one side of a WebSocket connection tolerates. Zero disables a deadline or a rate, and only those.
+struct session_options {
+    std::size_t max_binary_message = 10 * 1024 * 1024 + 4;  ///< Bytes on the wire, command id included. More: 1009.
+    std::size_t max_text_message = 512 * 1024;              ///< Bytes. More: 1009.
+    std::size_t max_fragments = 131'072;                    ///< Per message. More: 1008.
+    std::size_t max_empty_fragments = 1'024;                ///< In a row. More: 1008.
+    double messages_per_second = 100;                       ///< Of the peer's data messages. More: 1008.
+    double message_burst = 200;
+    double controls_per_second = 100;  ///< Of the peer's pings, pongs and close frames. More: 1008.
+    double control_burst = 200;
+    duration read_timeout = std::chrono::seconds{60};     ///< Renewed by any bytes. Past it: the connection is dropped.
+    duration ping_interval = std::chrono::seconds{54};    ///< Between our pings.
+    duration write_timeout = std::chrono::seconds{10};    ///< Without progress while something is queued: 3008.
+    duration message_timeout = std::chrono::seconds{60};  ///< For an unfinished message, plus 1 s per 16 KiB of it.
+    duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to theirs.
+};
+
+/// A complete data message. The payload's bytes are unmasked, and valid UTF-8 if it is text.
+struct message_received {
+    websocket::opcode opcode = websocket::opcode::binary;
+    slice payload;
+};
+/// The peer's pong; its payload is at most 125 bytes.
+struct pong_received {
+    slice payload;
+};
+/// The peer's close frame arrived. If we had not sent one yet, the answer is already queued as the last control frame.
+struct close_received {
+    close_code code = close_code::no_status;
+    std::string reason;  ///< Valid UTF-8, at most 123 bytes.
+};
+/// The connection cannot go on: send a close frame with this code and reason, discarding what is queued, and read
+/// no more. Follows every message that was complete before the violation. `send_close` is false when a close frame
+/// was sent before, or when the peer is not worth one (it fell silent, or it never answered our close frame).
+struct session_failed {
+    close_code code = close_code::protocol_error;
+    std::string reason;
+    bool send_close = true;
+};
+
+using session_event = std::variant<message_received, pong_received, close_received, session_failed>;
+
+/// The state of one established WebSocket connection (RFC 6455 after the opening handshake), without I/O.
+///
+/// Bytes and time come in through `handle*`; events and control frames go out through `poll_*`, in any order of calls.
+/// Data frames are not its business: they are encoded by `websocket/encoder.hpp` and ordered by `outbound_queue`.
+/// Once it has failed, or both close frames have been exchanged, further input is ignored.
+/// Throws nothing but `std::bad_alloc`, whatever the peer sends.
+class session_machine {
+public:
+    /// `options` must outlive the machine. For `role::client`, `mask_seed` starts the sequence of masking keys.
+    session_machine(websocket::role role, const session_options& options, time_point now, std::uint64_t mask_seed = 0);
+
+    /// Where the next bytes should be read to: a span inside a message that is being assembled, or, when it is empty,
+    /// any buffer that is then passed to `handle`.
+    [[nodiscard]] mutable_bytes want() noexcept;
+    /// Bytes that were read to a buffer of the caller's. They are unmasked in place, so they must not be shared.
+    /// What `poll_event` has not consumed of an earlier slice must be consumed first (`pending_input()` is false).
+    void handle(slice input, time_point now);
+    /// `size` bytes were read to the span that `want()` gave.
+    void handle_direct(std::size_t size, time_point now);
+    /// The peer ended the stream. Without a close frame before it, that is a failure with 1006.
+    void handle_eof();
+    /// To be called at `poll_timeout()` or later; early calls do nothing.
+    void handle_timeout(time_point now);
+    /// How much is queued for the peer, and whether the kernel has taken any of it since the last call
+    /// (for the slow-consumer rule).
+    void handle_write_progress(std::size_t accepted, std::size_t still_queued, time_point now);
+    /// While we do not read on purpose, the read deadline is suspended.
+    void pause_reading(time_point now);
+    void resume_reading(time_point now);
+
+    /// The next event, or none until more input comes. Stops in the middle of the input when not called.
+    [[nodiscard]] std::optional<session_event> poll_event();
+    /// Whether a later `poll_event()` could give something without more input.
+    [[nodiscard]] bool pending_input() const noexcept;
+
+    /// Takes tokens for `count` more messages (the elements of a batch); false: the rate is exceeded, and
+    /// the failure is the next event.
+    [[nodiscard]] bool charge(std::size_t count, time_point now);
+
+    /// The next control frame (pong, ping, answer to a close frame), complete and encoded, written to `out`, which has
+    /// room for 131 bytes. Returns its size, 0 if there is none. Pongs leave in the order of the pings.
+    [[nodiscard]] std::size_t poll_control(mutable_bytes out);
+    [[nodiscard]] bool pending_control() const noexcept;
+
+    /// Our own close frame has been handed to the kernel: the peer has `close_timeout` to answer.
+    void close_sent(time_point now);
+
+    /// When `handle_timeout` should be called, were nothing else to happen; may be earlier than needed.
+    [[nodiscard]] std::optional<time_point> poll_timeout() const noexcept;
+
+    [[nodiscard]] bool close_was_sent() const noexcept;
+    [[nodiscard]] bool close_was_received() const noexcept;
+    /// Both close frames have been exchanged: nothing more is to be read.
+    [[nodiscard]] bool done() const noexcept;
+};
+
+}  // namespace kephas
