@@ -1,0 +1,35 @@
+#pragma once
+
+#include <kephas/base/slice.hpp>
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace kephas {
+
+/// The read buffers that a thread lends to its connections, one at a time: a connection owns none while it is idle.
+/// Single-threaded; a slab itself may end its life on any thread.
+class slab_cache {
+public:
+    static constexpr std::size_t slab_size = 64 * 1024;
+    static constexpr std::size_t max_idle = 16;
+
+    [[nodiscard]] slice borrow() {
+        if (idle_.empty()) return slice::allocate(slab_size);
+        slice slab = std::move(idle_.back());
+        idle_.pop_back();
+        return slab;
+    }
+
+    /// Takes `slab` back, whatever part of it is passed; one that somebody still reads from frees itself later.
+    void give_back(slice slab) {
+        if (slab.block_size() != slab_size || !slab.unique() || idle_.size() >= max_idle) return;
+        idle_.push_back(std::move(slab).whole());
+    }
+
+private:
+    std::vector<slice> idle_;
+};
+
+}  // namespace kephas

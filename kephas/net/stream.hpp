@@ -1,0 +1,56 @@
+#pragma once
+
+#include <kephas/base/bytes.hpp>
+#include <kephas/base/slice.hpp>
+
+#include <kephas/net/slab_cache.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <string>
+#include <system_error>
+
+namespace kephas {
+
+/// Where the bytes of a read go: to `direct` if it is not empty, otherwise to a slab that is borrowed at the moment
+/// at which bytes have arrived, and not before.
+struct read_buffer {
+    mutable_bytes direct;
+    slab_cache* cache = nullptr;
+    slice slab;  ///< Set by the read when `direct` was empty; give it back to `cache`.
+};
+
+/// A connected byte stream: the one interface between the sessions and TCP, Unix sockets, TLS.
+/// Concurrency: one read and one wait for writability at a time, all calls on the executor of the stream.
+class stream {
+public:
+    stream() = default;
+    stream(const stream&) = delete;
+    stream& operator=(const stream&) = delete;
+    virtual ~stream() = default;
+
+    /// Reads what has arrived; 0 at the end of the stream and on an error, which `ec` then tells.
+    /// Lifetime: `buffer` and `ec` must stay where they are until the read has completed.
+    [[nodiscard]] virtual asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) = 0;
+    /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.
+    [[nodiscard]] virtual std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) = 0;
+    /// Calls `ready` on the stream's executor once writing may succeed, or with the error that ended the wait.
+    virtual void wait_writable(std::function<void(std::error_code)> ready) = 0;
+
+    /// No more bytes will be written; the peer sees the end of the stream.
+    virtual void shutdown_send() noexcept = 0;
+    /// Closes at once; pending operations end with `operation_aborted`.
+    virtual void close() noexcept = 0;
+    /// Closes with a reset, discarding what the kernel has not sent.
+    virtual void abort() noexcept = 0;
+    /// Whether the peer has ended its side or reset the connection, seen without reading (unread data may lie before it).
+    [[nodiscard]] virtual bool peer_gone() const noexcept = 0;
+
+    [[nodiscard]] virtual std::string remote_address() const = 0;
+};
+
+}  // namespace kephas

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <kephas/server/job.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace kephas {
+
+/// The jobs of `pool` routes that one read brought. Filled first, then shared: several runners may take from it.
+class burst final : public job_source {
+public:
+    void push(job&& last) { jobs_.push_back(std::move(last)); }
+    [[nodiscard]] std::vector<job>& jobs() noexcept { return jobs_; }
+
+    [[nodiscard]] std::optional<job> next() override {
+        const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
+        if (index >= jobs_.size()) return std::nullopt;
+        return std::move(jobs_[index]);
+    }
+    [[nodiscard]] bool may_share() const noexcept override {
+        return next_.load(std::memory_order_relaxed) < jobs_.size();
+    }
+
+private:
+    std::vector<job> jobs_;
+    std::atomic<std::size_t> next_{0};
+};
+
+}  // namespace kephas

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <kephas/proto/json/value.hpp>
+#include <kephas/proto/jsonrpc/message.hpp>
+
+#include <kephas/net/parked.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <unordered_map>
+
+namespace kephas {
+
+/// A call from the server to a client that waits for its answer.
+struct pending_call {
+    parked_ptr waiter;  ///< Set once the caller is suspended.
+    bool done = false;
+    std::error_code failure;
+    std::optional<json> result;
+    std::optional<jsonrpc::error_object> refusal;
+};
+
+/// The calls of one client that wait for their answers. Concurrency: any thread.
+class call_table {
+public:
+    /// A new call and the id to send it under; null when `limit` are pending, or the client has left.
+    [[nodiscard]] std::shared_ptr<pending_call> open(std::size_t limit, std::uint64_t& id, std::error_code& ec);
+    /// The answer to `id` arrived. False if nobody waits for it (any more).
+    bool answer(const std::string& id, jsonrpc::response response);
+    /// Ends the wait for `id` with `why`, if it is still pending.
+    void end(std::uint64_t id, std::error_code why);
+    /// Ends every wait. After `close` no new call is opened.
+    void end_all(std::error_code why);
+    void close();
+
+    /// Stores who waits, or returns false if the answer is there already.
+    [[nodiscard]] bool wait(pending_call& call, parked_ptr who);
+    [[nodiscard]] bool any_pending() const;
+
+private:
+    static void finish_locked(pending_call& call, std::error_code failure);
+
+    mutable std::mutex mutex_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls_;
+    std::uint64_t last_id_ = 0;
+    bool closed_ = false;
+};
+
+}  // namespace kephas

@@ -1,0 +1,150 @@
+#include <kephas/base/error.hpp>
+
+#include <kephas/proto/http/request.hpp>
+#include <kephas/proto/jsonrpc/encode.hpp>
+
+#include <kephas/server/client.hpp>
+#include <kephas/server/client_state.hpp>
+#include <kephas/server/options.hpp>
+#include <kephas/server/outbound_frames.hpp>
+
+#include <asio/this_coro.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <utility>
+
+namespace kephas {
+
+namespace {
+
+const client_facts& nobody() noexcept {
+    static const client_facts facts;
+    return facts;
+}
+
+const client_facts& facts_of(const std::shared_ptr<client_state>& state) noexcept {
+    return state ? state->facts() : nobody();
+}
+
+// What the public functions return has its arguments by value, so that nothing dangles while it waits.
+asio::awaitable<void> send_frame(std::shared_ptr<client_state> to, outbound_frame frame) {
+    if (!to) throw error{errc::closed};
+    const send_status status = co_await to->out().push_when_room(std::move(frame));
+    if (status == send_status::closed) throw error{errc::closed};
+}
+
+asio::awaitable<close_info> wait_closed(std::shared_ptr<client_state> state) {
+    if (!state) co_return close_info{};
+    std::error_code ec;
+    co_await park([&state](parked_ptr who) { return state->wait_closed(std::move(who)); }, ec);
+    if (ec) throw std::system_error{ec};
+    co_return *state->closed_with();
+}
+
+asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string method, json params,
+                                duration timeout) {
+    if (!state || !state->alive()) throw error{errc::closed};
+    if (!state->reading()) throw error{errc::not_reading};
+    std::uint64_t id = 0;
+    std::error_code refused;
+    const auto pending = state->calls().open(state->options().max_pending_calls, id, refused);
+    if (!pending) throw error{refused};
+
+    struct ends_call {  // also when the coroutine is cancelled or destroyed
+        std::shared_ptr<client_state> state;
+        std::uint64_t id;
+        ~ends_call() { state->calls().end(id, errc::timed_out); }
+    };
+    const ends_call guard{state, id};
+
+    asio::steady_timer deadline{co_await asio::this_coro::executor};
+    if (timeout > duration::zero()) {
+        deadline.expires_after(timeout);
+        deadline.async_wait([state, id](std::error_code ec) {
+            if (!ec) state->calls().end(id, errc::timed_out);
+        });
+    }
+    outbound_frame frame = make_text(payload{jsonrpc::encode_request(id, method, params)});
+    co_await send_frame(state, std::move(frame));
+
+    std::error_code ec;
+    co_await park([&](parked_ptr who) { return state->calls().wait(*pending, std::move(who)); }, ec);
+    if (ec) throw std::system_error{ec};
+    if (pending->failure) throw error{pending->failure};
+    if (pending->refusal) {
+        throw rpc_failure{pending->refusal->code, std::move(pending->refusal->message),
+                          pending->refusal->data.value_or(json{})};
+    }
+    co_return std::move(*pending->result);
+}
+
+}  // namespace
+
+client_id client::id() const noexcept { return facts_of(state_).id; }
+const std::string& client::identity() const noexcept { return facts_of(state_).identity; }
+const std::string& client::remote_address() const noexcept { return facts_of(state_).remote_address; }
+const std::string& client::subprotocol() const noexcept { return facts_of(state_).subprotocol; }
+
+std::optional<std::string> client::header(std::string_view name) const {
+    if (!state_) return std::nullopt;
+    return state_->header(name);
+}
+
+std::optional<std::string> client::query(std::string_view name) const {
+    http::request request;
+    request.query_string = facts_of(state_).query_string;
+    return request.query(name);
+}
+
+bool client::is_alive() const noexcept { return state_ && state_->alive(); }
+
+std::optional<close_info> client::close_info() const {
+    return state_ ? state_->closed_with() : std::optional{kephas::close_info{}};
+}
+
+send_status client::try_send(command_id id, payload body) const {
+    if (!state_) return send_status::closed;
+    return state_->out().push(make_command(id, std::move(body)), overflow_policy::wait);
+}
+
+send_status client::try_send_text(payload text) const {
+    if (!state_) return send_status::closed;
+    return state_->out().push(make_text(std::move(text)), overflow_policy::wait);
+}
+
+asio::awaitable<void> client::send(command_id id, payload body) const {
+    return send_frame(state_, make_command(id, std::move(body)));
+}
+
+asio::awaitable<void> client::send_text(payload text) const { return send_frame(state_, make_text(std::move(text))); }
+
+asio::awaitable<json> client::call(std::string method, json params) const {
+    const duration timeout = state_ ? state_->options().call_timeout : duration::zero();
+    return call_peer(state_, std::move(method), std::move(params), timeout);
+}
+
+asio::awaitable<json> client::call(std::string method, json params, duration timeout) const {
+    return call_peer(state_, std::move(method), std::move(params), timeout);
+}
+
+asio::awaitable<void> client::notify(std::string method, json params) const {
+    return send_frame(state_, make_text(payload{jsonrpc::encode_notification(method, params)}));
+}
+
+void client::close(close_code code, std::string_view reason) const {
+    if (state_) state_->close(code, reason);
+}
+
+void client::abort() const {
+    if (state_) state_->abort();
+}
+
+asio::awaitable<kephas::close_info> client::closed() const { return wait_closed(state_); }
+
+void client::attach_any(std::any value) const {
+    if (state_) state_->attach(std::move(value));
+}
+
+std::any client::attachment_any() const { return state_ ? state_->attachment() : std::any{}; }
+
+}  // namespace kephas

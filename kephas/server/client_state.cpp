@@ -1,0 +1,115 @@
+#include <kephas/server/client_state.hpp>
+
+#include <kephas/proto/websocket/encoder.hpp>
+
+#include <kephas/server/options.hpp>
+#include <kephas/server/session.hpp>
+#include <kephas/server/shard.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace kephas {
+
+client_state::client_state(client_facts facts, std::shared_ptr<shard> home, asio::any_io_executor strand,
+                           std::shared_ptr<const server_options> options)
+    : facts_{std::move(facts)},
+      home_{std::move(home)},
+      strand_{std::move(strand)},
+      options_{std::move(options)},
+      outbox_{options_->outbox, *this},
+      work_{options_->in_flight} {}
+
+void client_state::close(close_code code, std::string_view reason) {
+    std::array<std::byte, websocket::max_control_frame> frame;
+    const std::size_t size = websocket::encode_close(frame, code, reason);
+    // Requested before it is queued: whoever sees the queue closed also finds out why.
+    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}});
+    outbox_.close(bytes_view{frame}.first(size));
+}
+
+void client_state::fail(close_code code, std::string_view reason) {
+    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}, true});
+    wake();
+}
+
+void client_state::abort() {
+    request_end({{close_code::abnormal, "aborted", close_initiator::server, false}, true, true});
+    wake();
+}
+
+std::optional<close_info> client_state::closed_with() const {
+    const std::lock_guard lock{mutex_};
+    return closed_;
+}
+
+bool client_state::wait_closed(parked_ptr who) {
+    const std::lock_guard lock{mutex_};
+    if (closed_) return false;
+    std::erase_if(close_waiters_, [](const parked_ptr& waiter) { return waiter.use_count() == 1; });  // cancelled ones
+    close_waiters_.push_back(std::move(who));
+    return true;
+}
+
+std::optional<std::string> client_state::header(std::string_view name) const {
+    const std::lock_guard lock{mutex_};
+    const auto value = http::find_header(facts_.headers, name);
+    return value ? std::optional{std::string{*value}} : std::nullopt;
+}
+
+void client_state::attach(std::any value) {
+    const std::lock_guard lock{mutex_};
+    attachment_.swap(value);
+}
+
+std::any client_state::attachment() const {
+    const std::lock_guard lock{mutex_};
+    return attachment_;
+}
+
+void client_state::on_wake() {
+    if (session_ != nullptr) session_->on_wake();
+}
+
+std::optional<client_state::request_to_end> client_state::end_requested() const {
+    const std::lock_guard lock{mutex_};
+    return end_requested_;
+}
+
+void client_state::request_end(request_to_end request) {
+    const std::lock_guard lock{mutex_};
+    // A close may still become a failure or a reset, but nothing becomes milder.
+    const bool stronger = !end_requested_ || (request.now && !end_requested_->now) ||
+                          (request.reset && !end_requested_->reset);
+    if (stronger) end_requested_ = std::move(request);
+}
+
+void client_state::finished(close_info info) {
+    session_ = nullptr;
+    alive_.store(false, std::memory_order_release);
+    outbox_.discard();
+    calls_.close();
+    std::vector<parked_ptr> waiters;
+    {
+        const std::lock_guard lock{mutex_};
+        closed_ = std::move(info);
+        waiters.swap(close_waiters_);
+    }
+    for (const auto& waiter : waiters) waiter->resume();
+}
+
+void client_state::trim_headers() {
+    const std::lock_guard lock{mutex_};
+    const auto& keep = options_->keep_headers;
+    std::erase_if(facts_.headers, [&](const http::header& header) {
+        return std::ranges::none_of(keep, [&](const std::string& name) {
+            return http::equal_ignoring_case(name, header.name);
+        });
+    });
+    facts_.headers.shrink_to_fit();
+}
+
+void client_state::wake() noexcept { home_->wake(shared_from_this()); }
+
+}  // namespace kephas

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <kephas/base/uuid.hpp>
+
+#include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/http/header.hpp>
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <kephas/server/call_table.hpp>
+#include <kephas/server/close_info.hpp>
+#include <kephas/server/handler_work.hpp>
+#include <kephas/server/outbox.hpp>
+
+#include <any>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kephas {
+
+class session;
+class shard;
+struct server_options;
+
+/// What is known of a client before it is registered.
+struct client_facts {
+    uuid id;
+    std::string identity;
+    std::string remote_address;
+    std::string subprotocol;
+    std::string query_string;
+    std::vector<http::header> headers;  ///< Those of the handshake; only the kept ones stay.
+};
+
+/// The control block behind every `client` handle: it lives as long as somebody holds one, and answers after the
+/// connection has gone. Concurrency: everything from any thread, except what says "strand".
+class client_state final : public std::enable_shared_from_this<client_state>, public outbox_owner {
+public:
+    client_state(client_facts facts, std::shared_ptr<shard> home, asio::any_io_executor strand,
+                 std::shared_ptr<const server_options> options);
+
+    [[nodiscard]] const uuid& id() const noexcept { return facts_.id; }
+    /// All but the headers, which `trim_headers` may still shorten.
+    [[nodiscard]] const client_facts& facts() const noexcept { return facts_; }
+    [[nodiscard]] const server_options& options() const noexcept { return *options_; }
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+    [[nodiscard]] kephas::outbox& out() noexcept { return outbox_; }
+    [[nodiscard]] call_table& calls() noexcept { return calls_; }
+    [[nodiscard]] handler_work& work() noexcept { return work_; }
+
+    [[nodiscard]] bool alive() const noexcept { return alive_.load(std::memory_order_acquire); }
+    /// Whether a call could be answered: not before `on_connect` has returned.
+    [[nodiscard]] bool reading() const noexcept { return reading_.load(std::memory_order_acquire); }
+    void set_reading() noexcept { reading_.store(true, std::memory_order_release); }
+
+    /// Orders our close frame behind what is queued. Only the first call counts.
+    void close(close_code code, std::string_view reason);
+    /// Ends the connection with that code, discarding what is queued.
+    void fail(close_code code, std::string_view reason);
+    /// Ends the connection with a reset.
+    void abort();
+
+    [[nodiscard]] std::optional<kephas::close_info> closed_with() const;
+    /// False if the client has closed already; otherwise `who` is resumed when it has.
+    [[nodiscard]] bool wait_closed(parked_ptr who);
+
+    [[nodiscard]] std::optional<std::string> header(std::string_view name) const;
+    void attach(std::any value);
+    [[nodiscard]] std::any attachment() const;
+
+    // strand: the session that drives the connection
+    void bind(session& driver) noexcept { session_ = &driver; }
+    void on_wake();
+    struct request_to_end {
+        kephas::close_info info;
+        bool now = false;    ///< Do not wait for what is queued.
+        bool reset = false;  ///< Without a close frame.
+    };
+    /// What `close`, `fail` and `abort` asked for.
+    [[nodiscard]] std::optional<request_to_end> end_requested() const;
+    void finished(kephas::close_info info);
+    /// Forgets the headers of the handshake that nobody asked to keep.
+    void trim_headers();
+
+    void wake() noexcept override;
+
+private:
+    void request_end(request_to_end request);
+
+    client_facts facts_;
+    std::shared_ptr<shard> home_;
+    asio::any_io_executor strand_;
+    std::shared_ptr<const server_options> options_;
+    session* session_ = nullptr;
+
+    kephas::outbox outbox_;
+    call_table calls_;
+    handler_work work_;
+
+    std::atomic<bool> alive_{true};
+    std::atomic<bool> reading_{false};
+    mutable std::mutex mutex_;
+    std::optional<request_to_end> end_requested_;
+    std::optional<kephas::close_info> closed_;
+    std::vector<parked_ptr> close_waiters_;
+    std::any attachment_;
+};
+
+}  // namespace kephas

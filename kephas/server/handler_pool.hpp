@@ -1,0 +1,73 @@
+#pragma once
+
+#include <kephas/base/logger.hpp>
+
+#include <kephas/net/parked.hpp>
+
+#include <kephas/server/runner.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace kephas {
+
+/// What handlers did, for the whole server.
+struct handler_counters {
+    std::atomic<std::uint64_t> started{0};
+    std::atomic<std::uint64_t> failed{0};     ///< Ended with an exception other than those below.
+    std::atomic<std::uint64_t> cancelled{0};  ///< Ended with operation_aborted after their client had left.
+    std::atomic<std::uint64_t> timed_out{0};
+};
+
+/// Where `pool` and `serial` handlers run: an executor that one or many threads run, and the runners on it.
+/// Concurrency: any thread.
+class handler_pool : public std::enable_shared_from_this<handler_pool> {
+public:
+    using strand_factory = std::function<asio::any_io_executor()>;
+
+    /// `strands` makes executors on `executor` that run one function at a time; `threads` is how many threads run it.
+    handler_pool(asio::any_io_executor executor, strand_factory strands, unsigned threads, logger log);
+    ~handler_pool();
+
+    /// Posts a worker for this work.
+    void submit(assignment work);
+    /// Works on it at once, on the calling thread, which runs the executor.
+    void work_on(assignment work);
+    /// Whether a worker could start at once, as far as can be told.
+    [[nodiscard]] bool has_idle_worker() const noexcept;
+
+    [[nodiscard]] handler_counters& counters() noexcept { return counters_; }
+    [[nodiscard]] const logger& log() const noexcept { return log_; }
+
+    /// Ends all runners; none may be at work. Completes when they have ended.
+    [[nodiscard]] asio::awaitable<void> stop();
+
+private:
+    friend class runner;
+
+    [[nodiscard]] runner& take();
+    void give_back(runner& who);
+
+    asio::any_io_executor executor_;
+    strand_factory strands_;
+    unsigned threads_;
+    logger log_;
+    handler_counters counters_;
+    std::atomic<unsigned> workers_{0};  // posted or at work
+
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<runner>> runners_;
+    std::vector<runner*> idle_;
+    std::size_t ended_ = 0;
+    parked_ptr stopper_;
+};
+
+}  // namespace kephas

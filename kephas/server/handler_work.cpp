@@ -1,0 +1,59 @@
+#include <kephas/server/handler_work.hpp>
+#include <kephas/server/options.hpp>
+#include <kephas/server/runner.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace kephas {
+
+void handler_work::begin(std::size_t bytes) noexcept {
+    messages_.fetch_add(1);
+    bytes_.fetch_add(bytes);
+}
+
+bool handler_work::end(std::size_t bytes) noexcept {
+    bytes_.fetch_sub(bytes);
+    messages_.fetch_sub(1);
+    return watched_.load();
+}
+
+bool handler_work::messages_full() const noexcept { return messages_.load() >= limits_.messages; }
+
+bool handler_work::bytes_full() const noexcept { return messages_.load() > 0 && bytes_.load() >= limits_.bytes; }
+
+void handler_work::enter(runner& who) {
+    const std::lock_guard lock{mutex_};
+    runners_.push_back(&who);
+}
+
+void handler_work::leave(runner& who) noexcept {
+    const std::lock_guard lock{mutex_};
+    const auto found = std::ranges::find(runners_, &who);
+    if (found == runners_.end()) return;
+    *found = runners_.back();
+    runners_.pop_back();
+}
+
+void handler_work::cancel() {
+    const std::lock_guard lock{mutex_};
+    cancelled_.store(true, std::memory_order_release);
+    for (runner* who : runners_) who->cancel_later(*this);
+}
+
+bool handler_work::push_serial(job&& last) {
+    const std::lock_guard lock{mutex_};
+    serial_.push(std::move(last));
+    return !std::exchange(serial_active_, true);
+}
+
+std::optional<job> handler_work::pop_serial() {
+    const std::lock_guard lock{mutex_};
+    if (serial_.empty()) {
+        serial_active_ = false;
+        return std::nullopt;
+    }
+    return serial_.pop();
+}
+
+}  // namespace kephas

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <kephas/server/job.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <mutex>
+#include <vector>
+
+namespace kephas {
+
+class runner;
+struct in_flight_options;
+
+/// The handlers of one client: how many messages they hold, which runners work for it, and what waits its turn.
+/// Concurrency: any thread, except what says "strand".
+class handler_work {
+public:
+    explicit handler_work(const in_flight_options& limits) noexcept : limits_{limits} {}
+
+    /// Strand: a message is handed over.
+    void begin(std::size_t bytes) noexcept;
+    /// Its handler has ended. True if somebody watches for that.
+    [[nodiscard]] bool end(std::size_t bytes) noexcept;
+    /// Strand: whether `end` is of interest. Look at the limits again after having set it.
+    void watch(bool on) noexcept { watched_.store(on); }
+
+    [[nodiscard]] std::size_t messages() const noexcept { return messages_.load(); }
+    [[nodiscard]] bool messages_full() const noexcept;
+    [[nodiscard]] bool bytes_full() const noexcept;
+
+    /// The runners that are inside a handler of this client.
+    void enter(runner& who);
+    void leave(runner& who) noexcept;
+    /// The client has left: cancels the handlers that are suspended, and the others when they suspend.
+    void cancel();
+    [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
+
+    /// The queue of the serial routes, which one runner at a time works on. True if none does, and one has to start.
+    [[nodiscard]] bool push_serial(job&& last);
+    /// The next job; none when the queue is empty, and then no runner works on it any more.
+    [[nodiscard]] std::optional<job> pop_serial();
+
+private:
+    const in_flight_options& limits_;
+    std::atomic<std::size_t> messages_{0};
+    std::atomic<std::size_t> bytes_{0};
+    std::atomic<bool> watched_{false};
+    std::atomic<bool> cancelled_{false};
+
+    std::mutex mutex_;
+    std::vector<runner*> runners_;
+    job_queue serial_;
+    bool serial_active_ = false;
+};
+
+}  // namespace kephas

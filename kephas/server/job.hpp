@@ -1,0 +1,83 @@
+#pragma once
+
+#include <kephas/base/slice.hpp>
+
+#include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/json/value.hpp>
+#include <kephas/proto/jsonrpc/message.hpp>
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <asio/awaitable.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace kephas {
+
+struct route;
+class rpc_batch;
+
+/// A JSON-RPC request on its way to its handler.
+struct rpc_call {
+    jsonrpc::request request;
+    std::shared_ptr<rpc_batch> batch;  ///< Null for a single request.
+    std::size_t slot = 0;              ///< Its place in the batch.
+};
+
+/// One thing that a runner does for a client: a handler with what it was called for, or a callback.
+struct job {
+    const route* target = nullptr;  ///< Null for a callback.
+    websocket::opcode opcode = websocket::opcode::binary;
+    std::optional<command_id> command{};  ///< The command that was received, if it was one.
+    slice payload{};
+    std::size_t counted_bytes = 0;  ///< What it holds of the client's limit; released when it ends.
+    std::unique_ptr<rpc_call> rpc{};
+    std::function<asio::awaitable<void>()> callback{};
+};
+
+/// Jobs in order. Keeps its memory while it is in use; single-threaded.
+class job_queue {
+public:
+    [[nodiscard]] bool empty() const noexcept { return next_ == jobs_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept { return jobs_.size() - next_; }
+    void push(job&& last) { jobs_.push_back(std::move(last)); }
+    [[nodiscard]] job pop() {
+        job first = std::move(jobs_[next_++]);
+        if (empty()) clear();
+        return first;
+    }
+    [[nodiscard]] job& front() noexcept { return jobs_[next_]; }
+    auto begin() noexcept { return jobs_.begin() + static_cast<std::ptrdiff_t>(next_); }
+    auto end() noexcept { return jobs_.end(); }
+
+private:
+    void clear() {
+        static constexpr std::size_t worth_keeping = 64;
+        if (jobs_.capacity() > worth_keeping) jobs_ = {};
+        jobs_.clear();
+        next_ = 0;
+    }
+
+    std::vector<job> jobs_;
+    std::size_t next_ = 0;
+};
+
+/// Where a runner finds its next job. `next` is called on the runner's strand.
+class job_source {
+public:
+    job_source() = default;
+    job_source(const job_source&) = delete;
+    job_source& operator=(const job_source&) = delete;
+    virtual ~job_source() = default;
+
+    [[nodiscard]] virtual std::optional<job> next() = 0;
+    /// Whether another runner could find a job here.
+    [[nodiscard]] virtual bool may_share() const noexcept = 0;
+};
+
+}  // namespace kephas

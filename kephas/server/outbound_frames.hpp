@@ -1,0 +1,47 @@
+#pragma once
+
+#include <kephas/base/payload.hpp>
+
+#include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/session/outbound_queue.hpp>
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <optional>
+#include <utility>
+
+namespace kephas {
+
+/// A message of ours as one frame: the head is written here, the body is kept as it is.
+[[nodiscard]] inline outbound_frame make_frame(websocket::opcode op, std::optional<command_id> id, payload body) {
+    outbound_frame frame;
+    frame.head_size = static_cast<std::uint8_t>(server_frame_head(frame.head, op, id, body.size()));
+    frame.body = std::move(body);
+    return frame;
+}
+
+[[nodiscard]] inline outbound_frame make_command(command_id id, payload body) {
+    return make_frame(websocket::opcode::binary, id, std::move(body));
+}
+
+[[nodiscard]] inline outbound_frame make_text(payload body) {
+    return make_frame(websocket::opcode::text, std::nullopt, std::move(body));
+}
+
+/// Head and body in one slice that any number of outboxes share.
+[[nodiscard]] inline slice encode_shared(websocket::opcode op, std::optional<command_id> id, bytes_view body) {
+    std::array<std::byte, max_server_frame_head> head;
+    const std::size_t head_size = server_frame_head(head, op, id, body.size());
+    slice frame = slice::allocate(head_size + body.size());
+    std::memcpy(frame.data(), head.data(), head_size);
+    if (!body.empty()) std::memcpy(frame.data() + head_size, body.data(), body.size());
+    return frame;
+}
+
+[[nodiscard]] inline outbound_frame make_shared_frame(slice encoded) {
+    outbound_frame frame;
+    frame.head_size = 0;
+    frame.body = payload{std::move(encoded)};
+    return frame;
+}
+
+}  // namespace kephas

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <kephas/net/parked.hpp>
+
+#include <kephas/proto/session/outbound_queue.hpp>
+
+#include <asio/awaitable.hpp>
+
+#include <cstddef>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace kephas {
+
+/// What has to be told when an outbox goes from nothing to do to something to do.
+class outbox_owner {
+public:
+    /// Called with the outbox locked, from any thread: it posts, and calls nothing back.
+    virtual void wake() noexcept = 0;
+
+protected:
+    ~outbox_owner() = default;
+};
+
+/// The queue of frames for one client, shared between the threads that send and the strand that writes.
+/// Concurrency: `push*`, `close` and the getters from any thread; `gather`, `written` and the rest on the strand.
+class outbox {
+public:
+    outbox(const outbound_limits& limits, outbox_owner& owner) : owner_{owner}, queue_{limits} {}
+
+    [[nodiscard]] send_status push(outbound_frame&& frame, overflow_policy policy, std::uint64_t key = 0);
+    /// Waits until there is room. `send_status::closed` if the client leaves first.
+    /// Cancellation: all types; then the message is not queued.
+    [[nodiscard]] asio::awaitable<send_status> push_when_room(outbound_frame frame);
+    [[nodiscard]] bool push_control(bytes_view frame);
+    bool close(bytes_view close_frame);
+    void fail(bytes_view close_frame);
+    /// The connection is gone: everything queued is discarded, everybody who waits for room is told.
+    void discard();
+
+    /// While wakes are held, `push` does not call `wake`: the strand flushes by itself before it lets them go.
+    void hold_wakes();
+    [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch);
+    struct progress {
+        std::size_t still_queued = 0;
+        bool close_written = false;
+    };
+    progress written(std::size_t size);
+
+    [[nodiscard]] bool empty() const;
+    [[nodiscard]] bool closed() const;
+    [[nodiscard]] std::size_t bytes() const;
+    [[nodiscard]] outbound_counters counters() const;
+    void trim();
+
+private:
+    void wake_locked() noexcept;
+    void resume_waiters_locked(bool all);
+
+    struct waiter {
+        parked_ptr who;
+        std::size_t size;
+    };
+
+    outbox_owner& owner_;
+    mutable std::mutex mutex_;
+    outbound_queue queue_;
+    std::vector<waiter> waiters_;
+    bool wake_pending_ = false;
+};
+
+}  // namespace kephas

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <kephas/net/resumer.hpp>
+
+#include <kephas/server/job.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/cancellation_signal.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+namespace kephas {
+
+class client_state;
+class handler_pool;
+class handler_work;
+class routes;
+struct request_state;
+
+/// What a runner works on: the jobs of one client, and whom it tells about them.
+struct assignment {
+    std::shared_ptr<client_state> from;
+    std::shared_ptr<const kephas::routes> routes;
+    std::shared_ptr<job_source> source;
+};
+
+/// One coroutine that runs handlers, one after the other, and is used again and again. It has an executor of its own
+/// on which nothing else runs, so that it can be cancelled: an `asio::cancellation_signal` is not thread-safe.
+class runner {
+public:
+    runner(asio::any_io_executor strand, handler_pool& home) noexcept : strand_{std::move(strand)}, home_{home} {}
+    runner(const runner&) = delete;
+    runner& operator=(const runner&) = delete;
+
+    /// Starts the coroutine, which waits for work. `ended` is called when it has been retired.
+    void start(std::function<void()> ended);
+    /// Gives it work, inline when the caller's thread may run its executor: then this returns once there is no more
+    /// work, or a handler has suspended.
+    void serve(assignment work);
+    /// Lets the coroutine end. Only while it has no work.
+    void retire();
+
+    /// Cancels the handler that is running, on the runner's executor, if it still is one for that client.
+    void cancel_later(const handler_work& work);
+
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+
+private:
+    asio::awaitable<void> run();
+    asio::awaitable<void> run_job(job next);
+    asio::awaitable<void> answer(request_state& state, std::exception_ptr failure);
+    asio::awaitable<void> answer_rpc(request_state& state, std::exception_ptr failure);
+    void cancel_now();
+
+    asio::any_io_executor strand_;
+    handler_pool& home_;
+    asio::cancellation_signal cancel_;
+    resumer idle_;
+    std::optional<assignment> work_;
+    bool in_handler_ = false;   // whether cancel_now() may emit
+    bool was_cancelled_ = false;
+    bool timed_out_ = false;
+    std::uint64_t jobs_ = 0;  // tells the timeout of one handler from the next handler
+};
+
+}  // namespace kephas

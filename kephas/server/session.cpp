@@ -1,0 +1,295 @@
+#include <kephas/server/session.hpp>
+
+#include <asio/dispatch.hpp>
+#include <asio/post.hpp>
+
+#include <array>
+#include <utility>
+
+namespace kephas {
+
+session::session(server_context& context, std::shared_ptr<shard> home, asio::any_io_executor strand,
+                 std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role)
+    : context_{context},
+      home_{std::move(home)},
+      strand_{std::move(strand)},
+      stream_{std::move(transport)},
+      role_{std::move(role)} {
+    read_.cache = &home_->slabs();
+    if (context_.options->handshake_timeout > duration::zero()) {
+        deadline_ = clock::now() + context_.options->handshake_timeout;
+    }
+}
+
+session::~session() { home_->cancel(*this); }
+
+asio::awaitable<void> session::run() {
+    reschedule();
+    const bool opened = co_await open();
+    if (opened) {
+        co_await connect();
+        std::error_code ec;
+        process(clock::now());  // what came behind the handshake
+        while (!finished_) {
+            if (paused()) {
+                co_await wait_for_room();
+                process(clock::now());
+                continue;
+            }
+            read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
+            const std::size_t size = co_await stream_->read_some(read_, ec);
+            received(size, ec);
+        }
+        co_await end();
+    }
+    stream_->close();
+    home_->cancel(*this);
+}
+
+void session::received(std::size_t size, std::error_code /*ec*/) {
+    const time_point now = clock::now();
+    slice slab = std::exchange(read_.slab, slice{});
+    if (phase_ == phase::ending) {
+        static constexpr std::size_t most_discarded = 1024 * 1024;
+        discarded_ += size;
+        if (size == 0 || discarded_ > most_discarded) finished_ = true;
+    } else {
+        if (size == 0) machine_->handle_eof();
+        else if (read_.direct.empty()) machine_->handle(slab.sub(0, size), now);
+        else machine_->handle_direct(size, now);
+        process(now);
+    }
+    if (!slab.empty()) home_->give_back_slab(std::move(slab));
+}
+
+void session::process(time_point now) {
+    bool more = phase_ == phase::open;
+    while (more) {
+        state_->out().hold_wakes();  // everything that is queued meanwhile leaves with the flush below
+        more = false;
+        while (phase_ == phase::open && !paused()) {
+            auto event = machine_->poll_event();
+            if (event) {
+                std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
+            } else if (!take_controls()) {
+                break;
+            }
+            more = true;
+        }
+        start_handlers();
+        flush(now);
+        // Handlers on the strand have ended by now: if they were the limit, what is left of the input comes next.
+        more = more && phase_ == phase::open && machine_->pending_input() && !paused();
+    }
+    if (phase_ == phase::open) {
+        (void)take_controls();
+        flush(now);
+    }
+    check_end_requests(now);
+    reschedule();
+}
+
+void session::handle(message_received&& message) {
+    if (closing_) {
+        context_.counters.messages_discarded.fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
+    context_.counters.messages_received.fetch_add(1, std::memory_order_relaxed);
+    if (message.opcode == websocket::opcode::text) dispatch_text(std::move(message.payload));
+    else dispatch_binary(std::move(message.payload));
+}
+
+bool session::take_controls() {
+    if (!held_control_.empty()) return false;
+    bool any = false;
+    std::array<std::byte, websocket::max_control_frame> buffer;
+    while (const std::size_t size = machine_->poll_control(buffer)) {
+        const bytes_view frame = bytes_view{buffer}.first(size);
+        const bool is_close = (frame[0] & std::byte{0x0F}) == std::byte{static_cast<unsigned char>(websocket::opcode::close)};
+        if (is_close) {
+            state_->out().close(frame);  // the answer to theirs, behind what is queued
+        } else if (!state_->out().push_control(frame)) {
+            held_control_ = slice::copy(frame);
+            return false;
+        }
+        any = true;
+    }
+    return any;
+}
+
+bool session::paused() const {
+    if (phase_ != phase::open || closing_) return false;
+    if (!held_.empty() || !held_control_.empty()) return true;
+    handler_work& work = state_->work();
+    if (work.bytes_full()) return true;
+    // A handler that awaits an answer of this client's must get it, however many wait with it.
+    return work.messages_full() && !state_->calls().any_pending();
+}
+
+asio::awaitable<void> session::wait_for_room() {
+    handler_work& work = state_->work();
+    if (!reading_paused_) {
+        reading_paused_ = true;
+        machine_->pause_reading(clock::now());
+        reschedule();
+    }
+    work.watch(true);
+    if (work.bytes_full() && state_->calls().any_pending()) state_->calls().end_all(errc::overloaded);
+    if (paused()) co_await wait_for_change();
+    if (!paused()) {
+        work.watch(false);
+        reading_paused_ = false;
+        if (machine_) machine_->resume_reading(clock::now());
+    }
+}
+
+void session::flush(time_point now) {
+    if (write_blocked_ || !state_ || send_ended_) return;
+    outbox& out = state_->out();
+    std::array<bytes_view, 64> buffers;
+    slice scratch = home_->borrow_slab();
+    for (;;) {
+        const std::size_t count = out.gather(buffers, scratch.bytes());
+        if (count == 0) break;
+        std::error_code ec;
+        const std::size_t size = stream_->write_some(std::span{buffers}.first(count), ec);
+        const outbox::progress progress = out.written(size);
+        machine_->handle_write_progress(size, progress.still_queued, now);
+        if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
+        if (ec == asio::error::would_block) {
+            write_blocked_ = true;
+            stream_->wait_writable([self = shared_from_this()](std::error_code failed) { self->writable(failed); });
+            break;
+        }
+        if (ec) {
+            out.discard();
+            begin_end({close_code::abnormal, "connection lost", close_initiator::transport, false}, duration::zero());
+            break;
+        }
+    }
+    home_->give_back_slab(std::move(scratch));
+    if (phase_ == phase::ending) advance_end(now);
+}
+
+void session::writable(std::error_code ec) {
+    write_blocked_ = false;
+    if (ec || finished_) return;  // closed meanwhile: the read ends too
+    on_wake();
+}
+
+void session::send_now(outbound_frame frame) {
+    if (held_.empty()) {
+        outbox& out = state_->out();
+        if (out.push(std::move(frame), overflow_policy::wait) != send_status::full) return;
+        flush(clock::now());
+        if (out.push(std::move(frame), overflow_policy::wait) != send_status::full) return;
+    }
+    held_.push_back(std::move(frame));  // reading stops until it is gone
+}
+
+void session::on_wake() {
+    if (!machine_) return;
+    const time_point now = clock::now();
+    if (!held_control_.empty() && state_->out().push_control(held_control_.view())) held_control_ = slice{};
+    flush(now);
+    while (!held_.empty() && state_->out().push(std::move(held_.front()), overflow_policy::wait) != send_status::full) {
+        held_.erase(held_.begin());
+    }
+    flush(now);
+    check_end_requests(now);
+    if (!paused()) notify_change();
+    reschedule();
+}
+
+asio::awaitable<void> session::wait_for_change() {
+    std::error_code ec;
+    co_await park(
+        [this](parked_ptr who) {
+            change_waiter_ = std::move(who);
+            return true;
+        },
+        ec);
+}
+
+void session::notify_change() {
+    if (change_waiter_) std::exchange(change_waiter_, nullptr)->resume();
+}
+
+void session::timer_expired() noexcept {
+    if (home_->single_threaded()) {
+        expired();
+    } else {
+        asio::post(strand_, [weak = weak_from_this()] {
+            if (const auto self = weak.lock()) self->expired();
+        });
+    }
+}
+
+void session::expired() {
+    if (finished_ && phase_ == phase::ending) return;
+    const time_point now = clock::now();
+    switch (phase_) {
+        case phase::handshake:
+            if (now >= deadline_) {
+                deadline_ = time_point::max();
+                context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
+                context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                if (state_) state_->work().cancel();
+                stream_->close();
+            }
+            break;
+        case phase::connecting:
+            if (now >= deadline_ || stream_->peer_gone()) {
+                deadline_ = time_point::max();
+                state_->work().cancel();
+            }
+            break;
+        case phase::open:
+            machine_->handle_timeout(now);
+            if (reading_paused_ && stream_->peer_gone()) {
+                fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
+            }
+            process(now);
+            state_->out().trim();
+            break;
+        case phase::ending:
+            if (now >= deadline_) {
+                deadline_ = time_point::max();
+                finished_ = true;
+                stream_->close();
+                notify_change();
+            }
+            break;
+    }
+    reschedule();
+}
+
+std::optional<time_point> session::next_deadline() const {
+    static constexpr auto departure_check = std::chrono::milliseconds{50};
+    if (phase_ == phase::connecting) return std::min(deadline_, clock::now() + departure_check);
+    if (phase_ != phase::open) {
+        return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
+    }
+    auto next = machine_->poll_timeout();
+    if (reading_paused_) {
+        const time_point check = clock::now() + departure_check;
+        next = next ? std::min(*next, check) : check;
+    }
+    return next;
+}
+
+void session::reschedule() {
+    const auto next = next_deadline();
+    // An entry that fires too early only looks and goes round again; one that is too late would be wrong.
+    if (next && (!scheduled() || *next < timer_entry::deadline())) home_->schedule(*this, *next);
+}
+
+std::optional<job> session::next() {
+    if (strand_jobs_.empty()) {
+        strand_active_ = false;
+        return std::nullopt;
+    }
+    return strand_jobs_.pop();
+}
+
+}  // namespace kephas

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <kephas/proto/http/request.hpp>
+#include <kephas/proto/http/response.hpp>
+#include <kephas/proto/session/session_machine.hpp>
+
+#include <kephas/net/parked.hpp>
+#include <kephas/net/stream.hpp>
+
+#include <kephas/server/client_state.hpp>
+#include <kephas/server/job.hpp>
+#include <kephas/server/server_context.hpp>
+#include <kephas/server/shard.hpp>
+
+#include <asio/awaitable.hpp>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kephas {
+
+class burst;
+
+/// What a listener's connections are for.
+struct listener_role {
+    std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
+    bool files = false;        ///< Whether files are served.
+};
+
+/// One connection from its first byte to its last: drives the machines of `proto` over a stream, hands messages to
+/// their handlers, writes what the outbox holds. It contains no protocol.
+/// Concurrency: everything on the strand, except `timer_expired` (see there).
+class session final : public std::enable_shared_from_this<session>, public timer_target, public job_source {
+public:
+    session(server_context& context, std::shared_ptr<shard> home, asio::any_io_executor strand,
+            std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role);
+    ~session() override;
+
+    /// The whole life of the connection. Never throws.
+    [[nodiscard]] asio::awaitable<void> run();
+    /// Somebody queued a frame, asked for the end, or ended a handler.
+    void on_wake();
+
+    void timer_expired() noexcept override;
+    [[nodiscard]] std::optional<job> next() override;  // of the on_strand queue
+    [[nodiscard]] bool may_share() const noexcept override { return false; }
+
+private:
+    // the opening handshake (handshake.cpp)
+    [[nodiscard]] asio::awaitable<bool> open();
+    [[nodiscard]] asio::awaitable<std::optional<http::request>> read_request(slice& rest);
+    [[nodiscard]] asio::awaitable<void> respond(http::response response, bool head_only = false);
+    [[nodiscard]] asio::awaitable<void> serve_http(http::request request);
+    [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
+    [[nodiscard]] asio::awaitable<bool> let_in(http::request request, slice rest);
+    [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body);
+    [[nodiscard]] asio::awaitable<void> connect();
+
+    // the open connection (session.cpp)
+    void received(std::size_t size, std::error_code ec);
+    void process(time_point now);
+    void handle(message_received&& message);
+    void handle(const pong_received& /*pong*/) noexcept {}
+    void handle(close_received&& close);
+    void handle(session_failed&& failure);
+    [[nodiscard]] bool take_controls();
+    [[nodiscard]] bool paused() const;
+    [[nodiscard]] asio::awaitable<void> wait_for_room();
+    void flush(time_point now);
+    void writable(std::error_code ec);
+    void send_now(outbound_frame frame);
+
+    // messages to handlers (session_dispatch.cpp)
+    void dispatch_binary(slice message);
+    void dispatch_text(slice message);
+    void dispatch_document(jsonrpc::document document, websocket::opcode op, const slice& message);
+    void submit(const route& target, job work);
+    void start_handlers();
+
+    // the end (session_end.cpp)
+    void check_end_requests(time_point now);
+    void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
+    void begin_end(close_info info, duration limit);
+    void advance_end(time_point now);
+    [[nodiscard]] asio::awaitable<void> end();
+
+    void expired();
+    void reschedule();
+    [[nodiscard]] std::optional<time_point> next_deadline() const;
+    [[nodiscard]] asio::awaitable<void> wait_for_change();
+    void notify_change();
+
+    enum class phase : std::uint8_t { handshake, connecting, open, ending };
+
+    server_context& context_;
+    std::shared_ptr<shard> home_;
+    asio::any_io_executor strand_;
+    std::unique_ptr<stream> stream_;
+    std::shared_ptr<const listener_role> role_;
+    std::shared_ptr<client_state> state_;
+    std::optional<session_machine> machine_;
+    read_buffer read_;
+    parked_ptr change_waiter_;
+    time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of the end
+
+    job_queue strand_jobs_;
+    std::vector<job> serial_batch_;
+    std::shared_ptr<burst> pool_batch_;
+    std::vector<outbound_frame> held_;  // replies of the strand's own for which the outbox had no room
+    slice held_control_;                // the same for a control frame
+
+    std::unique_ptr<close_info> close_info_;  // once it is known
+    std::size_t discarded_ = 0;               // bytes read after the end has begun
+    phase phase_ = phase::handshake;
+    bool strand_active_ = false;  // a runner works on strand_jobs_
+    bool write_blocked_ = false;
+    bool closing_ = false;        // our close frame is queued: nothing is dispatched any more
+    bool close_noted_ = false;
+    bool send_ended_ = false;
+    bool finished_ = false;
+    bool reading_paused_ = false;
+    bool counted_ = false;
+};
+
+}  // namespace kephas

@@ -1,0 +1,160 @@
+// How a message finds its handler.
+#include <kephas/proto/jsonrpc/encode.hpp>
+
+#include <kephas/server/burst.hpp>
+#include <kephas/server/outbound_frames.hpp>
+#include <kephas/server/rpc_batch.hpp>
+#include <kephas/server/session.hpp>
+
+#include <utility>
+
+namespace kephas {
+
+namespace {
+
+/// Small payloads that outlive the read are copied, so that they do not keep the whole slab from its next reader.
+constexpr std::size_t worth_pinning = 4 * 1024;
+
+void leave_slab(std::vector<job>& jobs) {
+    std::size_t total = 0;
+    const auto is_small = [](const job& work) {
+        return work.payload.size() <= worth_pinning && work.payload.block_size() >= slab_cache::slab_size;
+    };
+    for (const job& work : jobs) total += is_small(work) ? work.payload.size() : 0;
+    if (total == 0) return;
+    const slice storage = slice::allocate(total);
+    std::size_t used = 0;
+    for (job& work : jobs) {
+        if (!is_small(work)) continue;
+        slice copy = storage.sub(used, work.payload.size());
+        if (!copy.empty()) std::memcpy(copy.data(), work.payload.data(), copy.size());
+        used += copy.size();
+        work.payload = std::move(copy);
+    }
+}
+
+}  // namespace
+
+void session::dispatch_binary(slice message) {
+    const routes& table = *context_.routes;
+    if (table.raw_) {
+        job work;
+        work.opcode = websocket::opcode::binary;
+        work.payload = std::move(message);
+        return submit(*table.raw_, std::move(work));
+    }
+    const auto command = decode_command(message.view());
+    if (!command) {
+        return fail(close_code::protocol_error, "Invalid message format", close_initiator::server, true);
+    }
+    const std::size_t size = command->payload.size();
+    slice body = std::move(message).sub(command_id_size, size);
+    if (is_reserved(command->id)) {
+        return dispatch_document(jsonrpc::parse(as_text(body.view()), context_.json), websocket::opcode::binary, body);
+    }
+    const route* target = table.command(command->id);
+    if (target == nullptr && table.fallback_command_) target = &*table.fallback_command_;
+    if (target == nullptr) {
+        const auto id = static_cast<std::uint32_t>(command->id);
+        const jsonrpc::error_object error{jsonrpc::method_not_found_code, "unknown command", {}};
+        if (context_.options->command_errors == error_replies::same_channel) {
+            return send_now(make_command(command->id, payload{error.message}));
+        }
+        return send_now(make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)}));
+    }
+    job work;
+    work.opcode = websocket::opcode::binary;
+    work.command = command->id;
+    work.payload = std::move(body);
+    submit(*target, std::move(work));
+}
+
+void session::dispatch_text(slice message) {
+    const routes& table = *context_.routes;
+    const auto hand_over = [&](const route& target) {
+        job work;
+        work.opcode = websocket::opcode::text;
+        work.payload = std::move(message);
+        submit(target, std::move(work));
+    };
+    if (table.raw_) return hand_over(*table.raw_);
+
+    auto kind = jsonrpc::classify(as_text(message.view()), context_.json);
+    if (auto* document = std::get_if<jsonrpc::document>(&kind)) {
+        return dispatch_document(std::move(*document), websocket::opcode::text, message);
+    }
+    if (table.fallback_text_) return hand_over(*table.fallback_text_);
+    if (const auto* unknown = std::get_if<jsonrpc::unknown_text>(&kind)) {
+        return send_now(make_text(payload{jsonrpc::encode_error_event(unknown->code, unknown->message)}));
+    }
+    send_now(make_text(payload{jsonrpc::encode_error_event("unknown_event", "nothing here handles events")}));
+}
+
+void session::dispatch_document(jsonrpc::document document, websocket::opcode op, const slice& message) {
+    // The message itself has paid for its first element.
+    if (document.messages.size() > 1 && !machine_->charge(document.messages.size() - 1, clock::now())) return;
+
+    const auto batch = std::make_shared<rpc_batch>(document, op);
+    if (auto frame = batch->answered_from_the_start()) return send_now(std::move(*frame));
+    std::size_t cost = message.size();  // held once for the whole text
+    for (std::size_t slot = 0; slot < document.messages.size(); ++slot) {
+        jsonrpc::message& element = document.messages[slot];
+        if (auto* response = std::get_if<jsonrpc::response>(&element)) {
+            const std::string id = response->id.text();
+            (void)state_->calls().answer(id, std::move(*response));
+        } else if (const auto* broken = std::get_if<jsonrpc::invalid_response_message>(&element)) {
+            if (broken->id) state_->calls().refuse(broken->id->text(), errc::invalid_response);
+        } else if (auto* request = std::get_if<jsonrpc::request>(&element)) {
+            const route* target = context_.routes->method(request->method);
+            if (target == nullptr) {
+                if (auto frame = batch->set_error(slot, jsonrpc::method_not_found())) send_now(std::move(*frame));
+                continue;
+            }
+            job work;
+            work.opcode = op;
+            if (op == websocket::opcode::binary) work.command = command_jsonrpc;
+            work.payload = message;
+            work.rpc = std::make_unique<rpc_call>(std::move(*request), batch, slot);
+            work.counted_bytes = std::exchange(cost, 0);
+            submit(*target, std::move(work));
+        }
+    }
+}
+
+void session::submit(const route& target, job work) {
+    work.target = &target;
+    if (!work.rpc) work.counted_bytes = work.payload.size();
+    state_->work().begin(work.counted_bytes);
+    switch (target.policy) {
+        case dispatch::on_strand: strand_jobs_.push(std::move(work)); break;
+        case dispatch::serial: serial_batch_.push_back(std::move(work)); break;
+        case dispatch::pool:
+            if (!pool_batch_) pool_batch_ = std::make_shared<burst>();
+            pool_batch_->push(std::move(work));
+            break;
+    }
+}
+
+void session::start_handlers() {
+    const auto assign = [this](std::shared_ptr<job_source> source) {
+        return assignment{state_, context_.routes, std::move(source)};
+    };
+    if (pool_batch_) {
+        leave_slab(pool_batch_->jobs());
+        context_.handlers->submit(assign(std::exchange(pool_batch_, nullptr)));
+    }
+    if (!serial_batch_.empty()) {
+        leave_slab(serial_batch_);
+        bool needs_worker = false;
+        for (job& work : serial_batch_) needs_worker |= state_->work().push_serial(std::move(work));
+        serial_batch_.clear();
+        if (needs_worker) context_.handlers->submit(assign(state_));
+    }
+    if (!strand_jobs_.empty() && !strand_active_) {
+        strand_active_ = true;
+        home_->strand_handlers(strand_, *context_.handlers).work_on(assign(shared_from_this()));
+        if (!strand_jobs_.empty()) leave_slab(strand_jobs_.waiting());  // the first one has suspended
+    }
+}
+
+}  // namespace kephas

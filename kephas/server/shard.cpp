@@ -1,0 +1,121 @@
+#include <kephas/server/client_state.hpp>
+#include <kephas/server/shard.hpp>
+
+#include <asio/post.hpp>
+
+#include <utility>
+
+namespace kephas {
+
+namespace {
+constexpr auto wheel_tick = std::chrono::milliseconds{10};
+constexpr std::size_t wheel_slots = 1024;
+}  // namespace
+
+shard::shard(asio::any_io_executor executor, threading mode)
+    : executor_{std::move(executor)}, mode_{mode}, wheel_{wheel_tick, wheel_slots, clock::now()}, timer_{executor_} {}
+
+slice shard::borrow_slab() {
+    const auto lock = guard_if_shared();
+    return slabs_.borrow();
+}
+
+void shard::give_back_slab(slice slab) {
+    const auto lock = guard_if_shared();
+    slabs_.give_back(std::move(slab));
+}
+
+void shard::schedule(timer_target& target, time_point deadline) {
+    const auto lock = guard_if_shared();
+    wheel_.schedule(target, deadline);
+    arm_timer();
+}
+
+void shard::cancel(timer_target& target) {
+    const auto lock = guard_if_shared();
+    wheel_.cancel(target);
+}
+
+void shard::wake(std::shared_ptr<client_state> client) {
+    if (!single_threaded()) {
+        const auto& strand = client->strand();
+        asio::post(strand, [client = std::move(client)] { client->on_wake(); });
+        return;
+    }
+    const std::lock_guard lock{wakes_mutex_};
+    wakes_.push_back(std::move(client));
+    if (wakes_.size() == 1) asio::post(executor_, [self = shared_from_this()] { self->deliver_wakes(); });
+}
+
+void shard::deliver_wakes() {
+    std::vector<std::shared_ptr<client_state>> batch;
+    {
+        const std::lock_guard lock{wakes_mutex_};
+        batch.swap(wakes_);
+    }
+    for (const auto& client : batch) client->on_wake();
+    batch.clear();
+    const std::lock_guard lock{wakes_mutex_};
+    if (wakes_.empty()) wakes_.swap(batch);  // keeps the capacity for the next burst
+}
+
+void shard::add(std::shared_ptr<client_state> client) {
+    const std::lock_guard lock{registry_mutex_};
+    const uuid id = client->id();
+    clients_.emplace(id, std::move(client));
+}
+
+void shard::remove(const uuid& id) {
+    std::shared_ptr<client_state> last;  // destroyed after the lock
+    const std::lock_guard lock{registry_mutex_};
+    const auto found = clients_.find(id);
+    if (found == clients_.end()) return;
+    last = std::move(found->second);
+    clients_.erase(found);
+}
+
+std::shared_ptr<client_state> shard::find(const uuid& id) const {
+    const std::lock_guard lock{registry_mutex_};
+    const auto found = clients_.find(id);
+    return found == clients_.end() ? nullptr : found->second;
+}
+
+std::size_t shard::size() const {
+    const std::lock_guard lock{registry_mutex_};
+    return clients_.size();
+}
+
+void shard::for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const {
+    const std::lock_guard lock{registry_mutex_};
+    for (const auto& [id, client] : clients_) visit(client);
+}
+
+void shard::stop() {
+    const auto lock = guard_if_shared();
+    stopped_ = true;
+    timer_.cancel();
+}
+
+std::unique_lock<std::mutex> shard::guard_if_shared() {
+    return single_threaded() ? std::unique_lock<std::mutex>{} : std::unique_lock{mutex_};
+}
+
+void shard::arm_timer() {
+    const auto next = wheel_.next_wakeup();
+    if (!next || *next >= armed_for_ || stopped_) return;
+    armed_for_ = *next;
+    timer_.expires_at(*next);
+    timer_.async_wait([self = shared_from_this()](std::error_code ec) {
+        if (!ec) self->fire_timers();
+    });
+}
+
+void shard::fire_timers() {
+    const auto lock = guard_if_shared();
+    armed_for_ = time_point::max();
+    const time_point now = clock::now();
+    while (timer_entry* entry = wheel_.pop_expired(now)) static_cast<timer_target*>(entry)->timer_expired();
+    arm_timer();
+}
+
+}  // namespace kephas

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <kephas/base/clock.hpp>
+#include <kephas/base/uuid.hpp>
+
+#include <kephas/proto/session/timer_wheel.hpp>
+
+#include <kephas/net/slab_cache.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace kephas {
+
+class client_state;
+
+/// Something with a deadline on a shard's wheel.
+class timer_target : public timer_entry {
+public:
+    /// The deadline has passed. On a thread of its own (`shard::single_threaded`) this is the strand of the target;
+    /// otherwise the shard is locked, and the target posts to its strand.
+    virtual void timer_expired() noexcept = 0;
+
+protected:
+    ~timer_target() = default;
+};
+
+/// A partition of the server: its clients, their timers and the read buffers that are lent to them.
+///
+/// With threads of our own, a shard is one thread with its `io_context`, which is the strand of its clients. On an
+/// executor of the user's, each client has a strand of its own and the shard is guarded by its mutex.
+class shard : public std::enable_shared_from_this<shard> {
+public:
+    enum class threading : bool { single_threaded, shared };
+
+    shard(asio::any_io_executor executor, threading mode);
+
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] bool single_threaded() const noexcept { return mode_ == threading::single_threaded; }
+    /// What the clients of this shard read into; only on its thread, if it has one.
+    [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
+    [[nodiscard]] slice borrow_slab();
+    void give_back_slab(slice slab);
+
+    void schedule(timer_target& target, time_point deadline);
+    void cancel(timer_target& target);
+
+    /// Has the client's strand look after it (`client_state::on_wake`). Any thread; one post for a burst of clients.
+    void wake(std::shared_ptr<client_state> client);
+
+    void add(std::shared_ptr<client_state> client);
+    void remove(const uuid& id);
+    [[nodiscard]] std::shared_ptr<client_state> find(const uuid& id) const;
+    [[nodiscard]] std::size_t size() const;
+    /// Calls `visit` for each client, with the registry locked: it must not block, add or remove.
+    void for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const;
+
+    /// No more timers: the shard lets go of its executor.
+    void stop();
+
+private:
+    [[nodiscard]] std::unique_lock<std::mutex> guard_if_shared();
+    void arm_timer();
+    void fire_timers();
+    void deliver_wakes();
+
+    asio::any_io_executor executor_;
+    threading mode_;
+
+    std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
+    timer_wheel wheel_;
+    asio::steady_timer timer_;
+    time_point armed_for_ = time_point::max();
+    bool stopped_ = false;
+    slab_cache slabs_;
+
+    std::mutex wakes_mutex_;
+    std::vector<std::shared_ptr<client_state>> wakes_;
+
+    mutable std::mutex registry_mutex_;
+    std::unordered_map<uuid, std::shared_ptr<client_state>> clients_;
+};
+
+}  // namespace kephas
