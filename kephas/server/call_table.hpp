@@ -31,6 +31,8 @@ public:
     [[nodiscard]] std::shared_ptr<pending_call> open(std::size_t limit, std::uint64_t& id, std::error_code& ec);
     /// The answer to `id` arrived. False if nobody waits for it (any more).
     bool answer(const std::string& id, jsonrpc::response response);
+    /// The peer answered `id` with something that is no response.
+    void refuse(const std::string& id, std::error_code why);
     /// Ends the wait for `id` with `why`, if it is still pending.
     void end(std::uint64_t id, std::error_code why);
     /// Ends every wait. After `close` no new call is opened.

@@ -85,11 +85,13 @@ void client_state::request_end(request_to_end request) {
     if (stronger) end_requested_ = std::move(request);
 }
 
-void client_state::finished(close_info info) {
-    session_ = nullptr;
+void client_state::left() {
     alive_.store(false, std::memory_order_release);
-    outbox_.discard();
     calls_.close();
+}
+
+void client_state::finished(close_info info) {
+    outbox_.discard();
     std::vector<parked_ptr> waiters;
     {
         const std::lock_guard lock{mutex_};
@@ -97,6 +99,16 @@ void client_state::finished(close_info info) {
         waiters.swap(close_waiters_);
     }
     for (const auto& waiter : waiters) waiter->resume();
+}
+
+void client_state::start_leaving(close_code code) {
+    leaving_.store(static_cast<std::uint16_t>(code), std::memory_order_release);
+    wake();
+}
+
+std::optional<close_code> client_state::leaving() const noexcept {
+    const auto code = leaving_.load(std::memory_order_acquire);
+    return code == 0 ? std::nullopt : std::optional{close_code{code}};
 }
 
 void client_state::trim_headers() {

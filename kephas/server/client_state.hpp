@@ -37,7 +37,7 @@ struct client_facts {
 
 /// The control block behind every `client` handle: it lives as long as somebody holds one, and answers after the
 /// connection has gone. Concurrency: everything from any thread, except what says "strand".
-class client_state final : public std::enable_shared_from_this<client_state>, public outbox_owner {
+class client_state final : public std::enable_shared_from_this<client_state>, public outbox_owner, public job_source {
 public:
     client_state(client_facts facts, std::shared_ptr<shard> home, asio::any_io_executor strand,
                  std::shared_ptr<const server_options> options);
@@ -62,6 +62,9 @@ public:
     void fail(close_code code, std::string_view reason);
     /// Ends the connection with a reset.
     void abort();
+    /// The server drains: nothing new is dispatched; the session closes with `code` when its handlers have ended.
+    void start_leaving(close_code code);
+    [[nodiscard]] std::optional<close_code> leaving() const noexcept;
 
     [[nodiscard]] std::optional<kephas::close_info> closed_with() const;
     /// False if the client has closed already; otherwise `who` is resumed when it has.
@@ -73,6 +76,8 @@ public:
 
     // strand: the session that drives the connection
     void bind(session& driver) noexcept { session_ = &driver; }
+    void unbind() noexcept { session_ = nullptr; }
+    void set_identity(std::string identity) { facts_.identity = std::move(identity); }
     void on_wake();
     struct request_to_end {
         kephas::close_info info;
@@ -81,11 +86,18 @@ public:
     };
     /// What `close`, `fail` and `abort` asked for.
     [[nodiscard]] std::optional<request_to_end> end_requested() const;
+    /// The connection is ending: nothing can be sent any more, and calls of the client end.
+    void left();
+    /// The connection has ended: everybody who waits for that is told why.
     void finished(kephas::close_info info);
     /// Forgets the headers of the handshake that nobody asked to keep.
     void trim_headers();
 
     void wake() noexcept override;
+
+    // the queue of the serial routes, as a source of jobs
+    [[nodiscard]] std::optional<job> next() override { return work_.pop_serial(); }
+    [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:
     void request_end(request_to_end request);
@@ -102,6 +114,7 @@ private:
 
     std::atomic<bool> alive_{true};
     std::atomic<bool> reading_{false};
+    std::atomic<std::uint16_t> leaving_{0};
     mutable std::mutex mutex_;
     std::optional<request_to_end> end_requested_;
     std::optional<kephas::close_info> closed_;

@@ -1,13 +1,24 @@
 #include <kephas/server/handler_pool.hpp>
 
+#include <kephas/server/client_state.hpp>
+#include <kephas/server/request.hpp>
+
+#include <asio/error.hpp>
 #include <asio/post.hpp>
 
+#include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace kephas {
 
-handler_pool::handler_pool(asio::any_io_executor executor, strand_factory strands, unsigned threads, logger log)
-    : executor_{std::move(executor)}, strands_{std::move(strands)}, threads_{threads}, log_{std::move(log)} {}
+handler_pool::handler_pool(asio::any_io_executor executor, strand_factory strands, unsigned threads,
+                           handler_counters& counters, logger log)
+    : executor_{std::move(executor)},
+      strands_{std::move(strands)},
+      threads_{threads},
+      log_{std::move(log)},
+      counters_{counters} {}
 
 handler_pool::~handler_pool() = default;
 
@@ -28,8 +39,11 @@ void handler_pool::work_on(assignment work) {
 
 bool handler_pool::has_idle_worker() const noexcept { return workers_.load(std::memory_order_relaxed) < threads_; }
 
+void handler_pool::work_once(const asio::any_io_executor& strand, assignment work) {
+    add(strand, true).serve(std::move(work));
+}
+
 runner& handler_pool::take() {
-    runner* fresh = nullptr;
     {
         const std::lock_guard lock{mutex_};
         if (!idle_.empty()) {
@@ -37,23 +51,34 @@ runner& handler_pool::take() {
             idle_.pop_back();
             return who;
         }
-        runners_.push_back(std::make_unique<runner>(strands_(), *this));
-        fresh = runners_.back().get();
     }
-    fresh->start([self = shared_from_this()] {
-        parked_ptr stopper;
-        {
-            const std::lock_guard lock{self->mutex_};
-            if (++self->ended_ == self->runners_.size()) stopper = std::exchange(self->stopper_, nullptr);
-        }
-        if (stopper) stopper->resume();
-    });
-    return *fresh;
+    return add(strands_(), false);
+}
+
+runner& handler_pool::add(asio::any_io_executor strand, bool once) {
+    auto fresh = std::make_unique<runner>(std::move(strand), *this, once);
+    runner& who = *fresh;
+    {
+        const std::lock_guard lock{mutex_};
+        runners_.push_back(std::move(fresh));
+    }
+    who.start([self = shared_from_this(), &who] { self->ended(who); });
+    return who;
 }
 
 void handler_pool::give_back(runner& who) {
     const std::lock_guard lock{mutex_};
     idle_.push_back(&who);
+}
+
+void handler_pool::ended(runner& who) {
+    const std::lock_guard lock{mutex_};
+    const auto found = std::ranges::find(runners_, &who, &std::unique_ptr<runner>::get);
+    // This is called from inside its coroutine: the runner goes when that has unwound.
+    asio::post(who.strand(), [last = std::move(*found)] {});
+    *found = std::move(runners_.back());
+    runners_.pop_back();
+    if (runners_.empty() && stopper_) std::exchange(stopper_, nullptr)->resume();
 }
 
 asio::awaitable<void> handler_pool::stop() {
@@ -67,11 +92,38 @@ asio::awaitable<void> handler_pool::stop() {
     co_await park(
         [this](parked_ptr who) {
             const std::lock_guard lock{mutex_};
-            if (ended_ == runners_.size()) return false;
+            if (runners_.empty()) return false;
             stopper_ = std::move(who);
             return true;
         },
         ec);
+}
+
+jsonrpc::error_object handler_pool::account(const std::exception_ptr& failure, bool timed_out, client_state& from) {
+    if (timed_out) {
+        counters_.timed_out.fetch_add(1, std::memory_order_relaxed);
+        log_.warning("a handler took too long and was cancelled client_id={}", from.id().to_string());
+        return jsonrpc::server_error("operation timed out");
+    }
+    std::string what;
+    try {
+        std::rethrow_exception(failure);
+    } catch (const request_error& refused) {
+        return {refused.code(), refused.what(), refused.data()};
+    } catch (const std::system_error& other) {
+        if (from.work().cancelled() && other.code() == asio::error::operation_aborted) {
+            counters_.cancelled.fetch_add(1, std::memory_order_relaxed);
+            return jsonrpc::internal_error();  // nobody is left to read it
+        }
+        what = other.what();
+    } catch (const std::exception& other) {
+        what = other.what();
+    } catch (...) {
+        what = "an exception of unknown type";
+    }
+    counters_.failed.fetch_add(1, std::memory_order_relaxed);
+    log_.error("a handler failed: {} client_id={}", what, from.id().to_string());
+    return jsonrpc::internal_error();
 }
 
 }  // namespace kephas

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -51,9 +52,7 @@ public:
         if (empty()) clear();
         return first;
     }
-    [[nodiscard]] job& front() noexcept { return jobs_[next_]; }
-    auto begin() noexcept { return jobs_.begin() + static_cast<std::ptrdiff_t>(next_); }
-    auto end() noexcept { return jobs_.end(); }
+    [[nodiscard]] std::span<job> waiting() noexcept { return std::span{jobs_}.subspan(next_); }
 
 private:
     void clear() {

@@ -34,28 +34,6 @@ asio::awaitable<void> run_chain(const std::vector<middleware_handler>& chain, st
     }
 }
 
-/// What the peer is told about a failure, and whether the log has to know more.
-struct failure_report {
-    jsonrpc::error_object error;
-    bool unexpected = false;
-    bool aborted = false;
-    std::string what;
-};
-
-failure_report describe(const std::exception_ptr& failure) {
-    try {
-        std::rethrow_exception(failure);
-    } catch (const request_error& refused) {
-        return {{refused.code(), refused.what(), refused.data()}, false, false, {}};
-    } catch (const std::system_error& other) {
-        return {jsonrpc::internal_error(), true, other.code() == asio::error::operation_aborted, other.what()};
-    } catch (const std::exception& other) {
-        return {jsonrpc::internal_error(), true, false, other.what()};
-    } catch (...) {
-        return {jsonrpc::internal_error(), true, false, "an exception of unknown type"};
-    }
-}
-
 }  // namespace
 
 void runner::start(std::function<void()> ended) {
@@ -102,6 +80,7 @@ asio::awaitable<void> runner::run() {
         }
         work.leave(*this);
         work_.reset();
+        if (once_) co_return;
         home_.give_back(*this);
     }
 }
@@ -151,7 +130,7 @@ asio::awaitable<void> runner::run_job(job next) {
         timed_out_ = false;
         if (from->work().end(work.counted_bytes)) from->wake();
     } else if (failure) {
-        home_.log().error("a callback failed in a way that it should have handled: {}", describe(failure).what);
+        (void)home_.account(failure, false, *from);  // callbacks report to whoever waits for them
     }
 }
 

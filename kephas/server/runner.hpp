@@ -33,7 +33,9 @@ struct assignment {
 /// on which nothing else runs, so that it can be cancelled: an `asio::cancellation_signal` is not thread-safe.
 class runner {
 public:
-    runner(asio::any_io_executor strand, handler_pool& home) noexcept : strand_{std::move(strand)}, home_{home} {}
+    /// `once`: it ends by itself when its first work is done.
+    runner(asio::any_io_executor strand, handler_pool& home, bool once) noexcept
+        : strand_{std::move(strand)}, home_{home}, once_{once} {}
     runner(const runner&) = delete;
     runner& operator=(const runner&) = delete;
 
@@ -62,6 +64,7 @@ private:
     asio::cancellation_signal cancel_;
     resumer idle_;
     std::optional<assignment> work_;
+    bool once_;
     bool in_handler_ = false;   // whether cancel_now() may emit
     bool was_cancelled_ = false;
     bool timed_out_ = false;

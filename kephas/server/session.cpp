@@ -44,6 +44,7 @@ asio::awaitable<void> session::run() {
     }
     stream_->close();
     home_->cancel(*this);
+    if (counted_) context_.clients.fetch_sub(1);
 }
 
 void session::received(std::size_t size, std::error_code /*ec*/) {
@@ -162,8 +163,7 @@ void session::flush(time_point now) {
             break;
         }
         if (ec) {
-            out.discard();
-            begin_end({close_code::abnormal, "connection lost", close_initiator::transport, false}, duration::zero());
+            lost();
             break;
         }
     }
@@ -247,7 +247,7 @@ void session::expired() {
         case phase::open:
             machine_->handle_timeout(now);
             if (reading_paused_ && stream_->peer_gone()) {
-                fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
+                lost();
             }
             process(now);
             state_->out().trim();
@@ -255,9 +255,7 @@ void session::expired() {
         case phase::ending:
             if (now >= deadline_) {
                 deadline_ = time_point::max();
-                finished_ = true;
-                stream_->close();
-                notify_change();
+                lost();
             }
             break;
     }

@@ -83,6 +83,7 @@ private:
     // the end (session_end.cpp)
     void check_end_requests(time_point now);
     void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
+    void lost();
     void begin_end(close_info info, duration limit);
     void advance_end(time_point now);
     [[nodiscard]] asio::awaitable<void> end();

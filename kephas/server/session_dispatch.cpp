@@ -15,7 +15,7 @@ namespace {
 /// Small payloads that outlive the read are copied, so that they do not keep the whole slab from its next reader.
 constexpr std::size_t worth_pinning = 4 * 1024;
 
-void leave_slab(std::vector<job>& jobs) {
+void leave_slab(std::span<job> jobs) {
     std::size_t total = 0;
     const auto is_small = [](const job& work) {
         return work.payload.size() <= worth_pinning && work.payload.block_size() >= slab_cache::slab_size;
@@ -152,7 +152,9 @@ void session::start_handlers() {
     }
     if (!strand_jobs_.empty() && !strand_active_) {
         strand_active_ = true;
-        home_->strand_handlers(strand_, *context_.handlers).work_on(assign(shared_from_this()));
+        assignment work = assign(shared_from_this());
+        if (handler_pool* here = home_->strand_handlers()) here->work_on(std::move(work));
+        else context_.handlers->work_once(strand_, std::move(work));
         if (!strand_jobs_.empty()) leave_slab(strand_jobs_.waiting());  // the first one has suspended
     }
 }

@@ -19,6 +19,7 @@
 namespace kephas {
 
 class client_state;
+class handler_pool;
 
 /// Something with a deadline on a shard's wheel.
 class timer_target : public timer_entry {
@@ -43,6 +44,10 @@ public:
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] bool single_threaded() const noexcept { return mode_ == threading::single_threaded; }
+    /// The runners of `on_strand` handlers, when all clients of the shard share its thread; otherwise null.
+    [[nodiscard]] handler_pool* strand_handlers() noexcept { return strand_handlers_.get(); }
+    void set_strand_handlers(std::shared_ptr<handler_pool> handlers) noexcept { strand_handlers_ = std::move(handlers); }
+
     /// What the clients of this shard read into; only on its thread, if it has one.
     [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
     [[nodiscard]] slice borrow_slab();
@@ -72,6 +77,7 @@ private:
 
     asio::any_io_executor executor_;
     threading mode_;
+    std::shared_ptr<handler_pool> strand_handlers_;
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;

@@ -1,0 +1,92 @@
+#include <kephas/base/error.hpp>
+
+#include <kephas/server/client_state.hpp>
+#include <kephas/server/clients.hpp>
+#include <kephas/server/outbound_frames.hpp>
+#include <kephas/server/shard.hpp>
+
+#include <algorithm>
+
+namespace kephas {
+
+namespace {
+// A coroutine starts when it is awaited, and the handle that it was called on may have gone by then: hence the copies.
+asio::awaitable<void> send_to(clients all, client_id id, command_id command, payload body) {
+    const auto to = all.find(id);
+    if (!to) throw error{errc::client_not_found};
+    co_await to->send(command, std::move(body));
+}
+}  // namespace
+
+asio::awaitable<broadcast_report> clients::deliver_later(clients self, websocket::opcode op,
+                                                         std::optional<command_id> id, payload body,
+                                                         broadcast_options options) {
+    co_return self.deliver(op, id, body, options);
+}
+
+asio::awaitable<broadcast_report> clients::broadcast(command_id id, payload body, broadcast_options options) const {
+    return deliver_later(*this, websocket::opcode::binary, id, std::move(body), std::move(options));
+}
+
+asio::awaitable<broadcast_report> clients::broadcast_text(payload text, broadcast_options options) const {
+    return deliver_later(*this, websocket::opcode::text, std::nullopt, std::move(text), std::move(options));
+}
+
+broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id> id, const payload& body,
+                                  const broadcast_options& options) const {
+    broadcast_report report;
+    const auto registry = registry_.lock();
+    if (!registry) return report;
+    const slice encoded = encode_shared(op, id, body.view());
+    const overflow_policy policy =
+        options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
+    for (const auto& shard : registry->shards) {
+        shard->for_each([&](const std::shared_ptr<client_state>& to) {
+            if (std::ranges::find(options.except, to->id()) != options.except.end()) return;
+            const send_status status = to->out().push(make_shared_frame(encoded), policy);
+            if (status == send_status::queued) {
+                ++report.queued;
+                return;
+            }
+            ++report.dropped;
+            if (status == send_status::full && policy == overflow_policy::close) {
+                to->fail(close_code::slow_consumer, "slow consumer");
+            }
+        });
+    }
+    if (report.dropped > 0) registry->dropped->fetch_add(report.dropped, std::memory_order_relaxed);
+    return report;
+}
+
+std::optional<client> clients::find(const client_id& id) const {
+    const auto registry = registry_.lock();
+    if (!registry) return std::nullopt;
+    for (const auto& shard : registry->shards) {
+        if (auto state = shard->find(id)) return client{std::move(state)};
+    }
+    return std::nullopt;
+}
+
+asio::awaitable<void> clients::send(client_id id, command_id command, payload body) const {
+    return send_to(*this, id, command, std::move(body));
+}
+
+std::vector<client> clients::all() const {
+    std::vector<client> all;
+    const auto registry = registry_.lock();
+    if (!registry) return all;
+    for (const auto& shard : registry->shards) {
+        shard->for_each([&](const std::shared_ptr<client_state>& state) { all.emplace_back(state); });
+    }
+    return all;
+}
+
+std::size_t clients::size() const {
+    std::size_t count = 0;
+    if (const auto registry = registry_.lock()) {
+        for (const auto& shard : registry->shards) count += shard->size();
+    }
+    return count;
+}
+
+}  // namespace kephas

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <kephas/base/payload.hpp>
+
+#include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/session/outbound_queue.hpp>
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <kephas/server/client.hpp>
+
+#include <asio/awaitable.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace kephas {
+
+class shard;
+
+/// The shards of a server, by which its clients are found.
+struct client_registry {
+    std::vector<std::shared_ptr<shard>> shards;
+    std::atomic<std::uint64_t>* dropped = nullptr;  ///< Counts what a broadcast could not deliver.
+};
+
+struct broadcast_options {
+    std::vector<client_id> except{};                     ///< Who does not get it.
+    overflow_policy overflow = overflow_policy::close;   ///< What happens to a client whose outbox is full; a
+                                                         ///< broadcast never waits: `wait` counts as `drop_newest`.
+};
+
+struct broadcast_report {
+    std::size_t queued = 0;   ///< How many outboxes took it.
+    std::size_t dropped = 0;  ///< For how many clients it was dropped; those with `close` are being closed with 3008.
+};
+
+/// The clients of a server: a value that any thread may copy, keep and use; after the server has gone it is empty.
+class clients {
+public:
+    clients() = default;
+    explicit clients(std::weak_ptr<const client_registry> registry) noexcept : registry_{std::move(registry)} {}
+
+    /// Sends a command to everybody. Encoded once; each outbox holds a reference. When this completes, every outbox
+    /// has taken the message, or counted it as dropped: what the caller sends next comes after it.
+    /// Cancellation: none; it does not wait.
+    asio::awaitable<broadcast_report> broadcast(command_id id, payload body, broadcast_options options = {}) const;
+    /// The same for a text message.
+    asio::awaitable<broadcast_report> broadcast_text(payload text, broadcast_options options = {}) const;
+
+    [[nodiscard]] std::optional<client> find(const client_id& id) const;
+    /// Sends a command to the client of that id, as `client::send`.
+    /// Errors: `errc::client_not_found`, `errc::closed`.
+    [[nodiscard]] asio::awaitable<void> send(client_id id, command_id command, payload body) const;
+    [[nodiscard]] std::vector<client> all() const;
+    [[nodiscard]] std::size_t size() const;
+
+private:
+    static asio::awaitable<broadcast_report> deliver_later(clients self, websocket::opcode op,
+                                                           std::optional<command_id> id, payload body,
+                                                           broadcast_options options);
+    [[nodiscard]] broadcast_report deliver(websocket::opcode op, std::optional<command_id> id, const payload& body,
+                                           const broadcast_options& options) const;
+
+    std::weak_ptr<const client_registry> registry_;
+};
+
+}  // namespace kephas

@@ -1,0 +1,258 @@
+// The opening of a connection: the HTTP request and what it leads to.
+#include <kephas/proto/http/request_parser.hpp>
+#include <kephas/proto/http/static_path.hpp>
+#include <kephas/proto/http/upgrade.hpp>
+
+#include <kephas/server/session.hpp>
+#include <kephas/server/static_files.hpp>
+
+#include <asio/error.hpp>
+
+#include <random>
+#include <utility>
+
+namespace kephas {
+
+namespace {
+
+uuid random_id() {
+    thread_local std::random_device source;  // the kernel's generator: ids must not be guessed
+    uuid::bytes_type bytes;
+    for (std::size_t i = 0; i < bytes.size(); i += 4) {
+        const std::uint32_t value = source();
+        std::memcpy(bytes.data() + i, &value, sizeof(value));
+    }
+    return uuid::v4(bytes);
+}
+
+/// The outcome of a callback that runs elsewhere.
+struct callback_outcome {
+    std::mutex mutex;
+    parked_ptr waiter;
+    bool done = false;
+    std::exception_ptr failure;
+};
+
+}  // namespace
+
+asio::awaitable<bool> session::open() {
+    slice rest;
+    auto request = co_await read_request(rest);
+    if (!request) co_return false;
+
+    const bool wants_upgrade = request->header("upgrade").has_value();
+    if (role_->path.empty() || request->path != role_->path) {
+        co_await serve_http(std::move(*request));
+        co_return false;
+    }
+    if (context_.draining.load(std::memory_order_acquire)) {
+        co_await respond(http::text_response(http::status_code::service_unavailable, "the server is shutting down\n"));
+        co_return false;
+    }
+    if (!wants_upgrade && request->method != "GET") {
+        co_await serve_http(std::move(*request));
+        co_return false;
+    }
+    const bool opened = co_await let_in(std::move(*request), std::move(rest));
+    co_return opened;
+}
+
+asio::awaitable<std::optional<http::request>> session::read_request(slice& rest) {
+    http::head_limits limits;
+    limits.max_head_size = context_.options->max_head;
+    http::request_parser parser{limits};
+    while (!parser.complete()) {
+        std::error_code ec;
+        read_.direct = {};
+        const std::size_t size = co_await stream_->read_some(read_, ec);
+        slice slab = std::exchange(read_.slab, slice{});
+        std::size_t used = 0;
+        if (size > 0) used = parser.handle(slab.view().first(size));
+        if (parser.complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
+        if (!slab.empty()) home_->give_back_slab(std::move(slab));
+        if (size == 0) co_return std::nullopt;
+        if (parser.failure()) {
+            context_.log.debug("refused a request: {} remote_addr={}", parser.failure()->reason,
+                               stream_->remote_address());
+            co_await respond(http::refusal_response(*parser.failure()));
+            co_return std::nullopt;
+        }
+    }
+    co_return std::move(parser).request();
+}
+
+asio::awaitable<void> session::serve_http(http::request request) {
+    const bool is_head = request.method == "HEAD";
+    if (!is_head && request.method != "GET") {
+        http::response refusal = http::text_response(http::status_code::method_not_allowed, "GET or HEAD only\n");
+        refusal.headers.push_back({"Allow", "GET, HEAD"});
+        co_await respond(std::move(refusal));
+    } else if (request.path == "/health") {
+        co_await respond(http::json_response(http::status_code::ok, R"({"status":"ok"})"), is_head);
+    } else {
+        http::response response = http::text_response(http::status_code::not_found, "not found\n");
+        if (role_->files && !context_.options->files.empty()) {
+            // On the handler pool: a disk may be slow, and this thread has other connections.
+            state_ = std::make_shared<client_state>(client_facts{}, home_, strand_, context_.options);
+            co_await run_callback([this, &request, &response]() -> asio::awaitable<void> {
+                if (auto found = load_file(context_.options->files, request.target)) response = std::move(*found);
+                co_return;
+            });
+        }
+        co_await respond(std::move(response), is_head);
+    }
+}
+
+asio::awaitable<void> session::respond(http::response response, bool head_only) {
+    if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    const bool written = co_await write_all(head_only ? http::serialize_head(response) : http::serialize(response));
+    if (!written) co_return;
+    stream_->shutdown_send();
+    // What the peer still sends is read, so that a reset does not take the response from it.
+    deadline_ = std::min(deadline_, clock::now() + context_.options->linger_timeout);
+    reschedule();
+    std::size_t discarded = 0;
+    static constexpr std::size_t most_discarded = 1024 * 1024;
+    for (;;) {
+        std::error_code ec;
+        read_.direct = {};
+        const std::size_t size = co_await stream_->read_some(read_, ec);
+        if (!read_.slab.empty()) home_->give_back_slab(std::exchange(read_.slab, slice{}));
+        discarded += size;
+        if (size == 0 || discarded > most_discarded) co_return;
+    }
+}
+
+asio::awaitable<bool> session::write_all(std::string bytes) {
+    bytes_view rest = as_bytes(bytes);
+    while (!rest.empty()) {
+        std::error_code ec;
+        const bytes_view part[] = {rest};
+        rest = rest.subspan(stream_->write_some(part, ec));
+        if (ec == asio::error::would_block) {
+            co_await park(
+                [this](parked_ptr who) {
+                    stream_->wait_writable([who = std::move(who)](std::error_code failed) { who->resume(failed); });
+                    return true;
+                },
+                ec);
+        }
+        if (ec) co_return false;
+    }
+    co_return true;
+}
+
+asio::awaitable<bool> session::let_in(http::request request, slice rest) {
+    const server_options& options = *context_.options;
+    auto upgrade = http::check_upgrade(request);
+    if (!upgrade) {
+        co_await respond(std::move(upgrade.error()));
+        co_return false;
+    }
+    if (!options.origins.allows(request)) {
+        context_.log.info("refused an origin: {} remote_addr={}", escaped(request.header("origin").value_or("")),
+                          stream_->remote_address());
+        co_await respond(http::text_response(http::status_code::forbidden, "origin not allowed\n"));
+        co_return false;
+    }
+    const std::size_t others = context_.clients.fetch_add(1);
+    counted_ = true;
+    if (options.max_clients != 0 && others >= options.max_clients) {
+        co_await respond(http::text_response(http::status_code::service_unavailable, "too many connections\n"));
+        co_return false;
+    }
+
+    client_facts facts;
+    facts.id = random_id();
+    facts.remote_address = stream_->remote_address();
+    facts.query_string = request.query_string;
+    facts.headers = request.headers;
+    facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
+    state_ = std::make_shared<client_state>(std::move(facts), home_, strand_, context_.options);
+
+    if (const auto& authorize = context_.routes->authorize_) {
+        std::optional<authorization> decision;
+        const std::exception_ptr failure =
+            co_await run_callback([&]() -> asio::awaitable<void> { decision = co_await authorize(request); });
+        if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
+        if (failure || !decision) {
+            co_await respond(http::text_response(http::status_code::internal_server_error, "internal error\n"));
+            co_return false;
+        }
+        if (const auto* refusal = decision->refusal()) {
+            co_await respond(*refusal);
+            co_return false;
+        }
+        state_->set_identity(*decision->identity());
+    }
+
+    const time_point now = clock::now();
+    machine_.emplace(websocket::role::server, context_.session, now);
+    if (!rest.empty()) machine_->handle(std::move(rest), now);
+    const bool written =
+        co_await write_all(http::switching_protocols_response(upgrade->accept, state_->facts().subprotocol));
+    if (!written) co_return false;
+    deadline_ = time_point::max();
+    state_->bind(*this);
+    phase_ = phase::connecting;
+    home_->add(state_);
+    context_.counters.opened.fetch_add(1, std::memory_order_relaxed);
+    co_return true;
+}
+
+asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body) {
+    const auto outcome = std::make_shared<callback_outcome>();
+    job work;
+    // The closure lives in the job, and the job in its runner until the coroutine has ended.
+    work.callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
+        std::exception_ptr failure;
+        try {
+            co_await body();
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        const std::lock_guard lock{outcome->mutex};
+        outcome->failure = failure;
+        outcome->done = true;
+        if (outcome->waiter) std::exchange(outcome->waiter, nullptr)->resume();
+    };
+    if (state_->work().push_serial(std::move(work))) {
+        context_.handlers->submit({state_, context_.routes, state_});
+    }
+    std::error_code ec;
+    co_await park(
+        [&outcome](parked_ptr who) {
+            const std::lock_guard lock{outcome->mutex};
+            if (outcome->done) return false;
+            outcome->waiter = std::move(who);
+            return true;
+        },
+        ec);
+    const std::lock_guard lock{outcome->mutex};
+    co_return outcome->failure;
+}
+
+asio::awaitable<void> session::connect() {
+    if (const auto& on_connect = context_.routes->on_connect_) {
+        const duration limit = context_.options->on_connect_timeout;
+        if (limit > duration::zero()) deadline_ = clock::now() + limit;
+        reschedule();
+        const std::exception_ptr failure =
+            co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
+        deadline_ = time_point::max();
+        if (failure) {
+            (void)context_.handlers->account(failure, false, *state_);
+            const bool gone = stream_->peer_gone();
+            phase_ = phase::open;
+            fail(gone ? close_code::abnormal : close_code::internal_error, gone ? "connection lost" : "internal error",
+                 gone ? close_initiator::transport : close_initiator::server, !gone);
+        }
+    }
+    if (phase_ == phase::connecting) phase_ = phase::open;
+    state_->trim_headers();
+    state_->set_reading();
+    check_end_requests(clock::now());
+    reschedule();
+}
+
+}  // namespace kephas

@@ -1,0 +1,97 @@
+#include <kephas/server/listen_address.hpp>
+
+#include <asio/ip/tcp.hpp>
+#include <asio/local/stream_protocol.hpp>
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstring>
+
+namespace kephas {
+
+namespace {
+
+[[noreturn]] void refuse(std::string_view text, std::string_view why) {
+    throw error{errc::invalid_address, fmt::format("\"{}\": {}", text, why)};
+}
+
+asio::ip::address parse_host(std::string_view text, std::string_view host) {
+    if (host == "localhost") return asio::ip::address_v4::loopback();
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    asio::error_code ec;
+    const auto address = asio::ip::make_address(std::string{host}, ec);
+    if (ec) refuse(text, "the host is not an IP address or localhost");
+    return address;
+}
+
+asio::ip::tcp::endpoint parse_host_and_port(std::string_view text, std::string_view authority) {
+    const std::size_t colon = authority.rfind(':');
+    if (colon == std::string_view::npos || authority.ends_with(']')) refuse(text, "the port is missing");
+    const std::string_view digits = authority.substr(colon + 1);
+    std::uint16_t port = 0;
+    const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    if (failure != std::errc{} || end != digits.data() + digits.size()) refuse(text, "the port is not 0 to 65535");
+    return {parse_host(text, authority.substr(0, colon)), port};
+}
+
+asio::ip::tcp::endpoint tcp_endpoint(const asio::generic::stream_protocol::endpoint& endpoint) {
+    asio::ip::tcp::endpoint tcp;
+    std::memcpy(tcp.data(), endpoint.data(), std::min(endpoint.size(), tcp.capacity()));
+    return tcp;
+}
+
+bool is_ip(const asio::generic::stream_protocol::endpoint& endpoint) {
+    const int family = endpoint.data()->sa_family;
+    return family == AF_INET || family == AF_INET6;
+}
+
+}  // namespace
+
+listen_address listen_address::parse(std::string_view text) {
+    const std::size_t mark = text.find("://");
+    if (mark == std::string_view::npos) refuse(text, "expected ws://HOST:PORT/PATH, http://HOST:PORT or unix:///FILE");
+    const std::string_view scheme = text.substr(0, mark);
+    std::string_view rest = text.substr(mark + 3);
+    listen_address address;
+    if (scheme == "unix") {
+        if (!rest.starts_with('/')) refuse(text, "the file of a Unix socket is an absolute path");
+        static constexpr std::size_t longest = 107;
+        if (rest.size() > longest) refuse(text, "the path of a Unix socket has at most 107 bytes");
+        address.what = kind::unix_socket;
+        address.socket_file = rest;
+        address.endpoint = asio::local::stream_protocol::endpoint{std::string{rest}};
+        return address;
+    }
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    address.endpoint = parse_host_and_port(text, rest.substr(0, slash));
+    const std::string_view path = rest.substr(slash);
+    if (scheme == "ws") {
+        address.path = path.empty() ? "/" : path;
+    } else if (scheme == "http") {
+        if (path.size() > 1) refuse(text, "an http listener has no path");
+        address.what = kind::http;
+        address.path.clear();
+    } else {
+        refuse(text, "the scheme is not ws, http or unix");
+    }
+    return address;
+}
+
+std::string to_string(const asio::generic::stream_protocol::endpoint& endpoint) {
+    if (is_ip(endpoint)) {
+        const auto tcp = tcp_endpoint(endpoint);
+        const std::string host = tcp.address().to_string();
+        return tcp.address().is_v6() ? fmt::format("[{}]:{}", host, tcp.port()) : fmt::format("{}:{}", host, tcp.port());
+    }
+    asio::local::stream_protocol::endpoint local;
+    std::memcpy(local.data(), endpoint.data(), std::min(endpoint.size(), local.capacity()));
+    local.resize(endpoint.size());
+    return local.path();
+}
+
+std::uint16_t port_of(const asio::generic::stream_protocol::endpoint& endpoint) {
+    return is_ip(endpoint) ? tcp_endpoint(endpoint).port() : std::uint16_t{0};
+}
+
+}  // namespace kephas

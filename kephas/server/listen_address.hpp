@@ -1,0 +1,30 @@
+#pragma once
+
+#include <kephas/base/error.hpp>
+
+#include <asio/generic/stream_protocol.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace kephas {
+
+/// One element of `server_options::listen`, understood.
+struct listen_address {
+    enum class kind { websocket, http, unix_socket };
+
+    kind what = kind::websocket;
+    asio::generic::stream_protocol::endpoint endpoint;
+    std::string path = "/ws";  ///< Of WebSocket connections.
+    std::string socket_file;   ///< Of a Unix socket.
+
+    /// `ws://HOST:PORT/PATH`, `http://HOST:PORT` or `unix:///FILE`; HOST is an IP address (IPv6 in brackets) or
+    /// `localhost`. Throws `error{errc::invalid_address}` with a text that says what is wrong.
+    [[nodiscard]] static listen_address parse(std::string_view text);
+};
+
+/// "127.0.0.1:8080", "[::1]:8080" or the file of a Unix socket.
+[[nodiscard]] std::string to_string(const asio::generic::stream_protocol::endpoint& endpoint);
+[[nodiscard]] std::uint16_t port_of(const asio::generic::stream_protocol::endpoint& endpoint);
+
+}  // namespace kephas

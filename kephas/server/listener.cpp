@@ -1,0 +1,123 @@
+#include <kephas/server/listener.hpp>
+
+#include <asio/error.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace kephas {
+
+namespace {
+
+constexpr mode_t unix_socket_mode = 0770;
+
+[[noreturn]] void refuse(const std::error_code& ec, const std::string& what) {
+    if (ec == asio::error::address_in_use) throw error{errc::address_in_use, what};
+    throw error{ec, what};
+}
+
+/// A socket file that nobody listens on any more may be replaced; anything else that has its name may not.
+bool is_stale_socket(const std::string& file, const listener::protocol::endpoint& endpoint) {
+    struct stat info{};
+    if (::lstat(file.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+    const int probe = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (probe < 0) return false;
+    const bool refused = ::connect(probe, endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0 &&
+                         errno == ECONNREFUSED;
+    ::close(probe);
+    return refused;
+}
+
+}  // namespace
+
+listener::listener(const asio::any_io_executor& executor, const listen_address& address, bool files)
+    : acceptor_{executor},
+      protocol_{address.endpoint.protocol().family(), address.what == listen_address::kind::unix_socket ? 0 : IPPROTO_TCP},
+      kind_{address.what} {
+    auto role = std::make_shared<listener_role>();
+    role->path = address.path;
+    role->files = files && address.what == listen_address::kind::http;
+    role_ = std::move(role);
+
+    std::error_code ec;
+    const std::string where = to_string(address.endpoint);
+    acceptor_.open(protocol_, ec);
+    if (ec) refuse(ec, where);
+    acceptor_.non_blocking(true, ec);
+    if (address.what == listen_address::kind::unix_socket) {
+        bind_unix(address);
+    } else {
+        acceptor_.set_option(asio::socket_base::reuse_address{true}, ec);
+        acceptor_.bind(address.endpoint, ec);
+        if (ec) refuse(ec, where);
+    }
+    acceptor_.listen(SOMAXCONN, ec);
+    if (ec) refuse(ec, where);
+}
+
+void listener::bind_unix(const listen_address& address) {
+    if (is_stale_socket(address.socket_file, address.endpoint)) ::unlink(address.socket_file.c_str());
+    // The file gets the mode of the socket: no moment at which others could connect, and no umask that other threads see.
+    ::fchmod(acceptor_.native_handle(), unix_socket_mode);
+    std::error_code ec;
+    acceptor_.bind(address.endpoint, ec);
+    if (ec) refuse(ec, address.socket_file);
+    socket_file_ = address.socket_file;
+}
+
+listener::~listener() { close(); }
+
+void listener::close() noexcept {
+    std::error_code ignored;
+    acceptor_.close(ignored);
+    if (!socket_file_.empty()) ::unlink(std::exchange(socket_file_, {}).c_str());
+}
+
+std::string listener::url() const {
+    switch (kind_) {
+        case listen_address::kind::websocket: return fmt::format("ws://{}{}", to_string(endpoint()), role_->path);
+        case listen_address::kind::http: return fmt::format("http://{}", to_string(endpoint()));
+        case listen_address::kind::unix_socket: break;
+    }
+    return fmt::format("unix://{}", to_string(endpoint()));
+}
+
+asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
+    static constexpr int batch = 64;  // then other connections of this thread get their turn
+    bool exhausted = false;
+    asio::steady_timer pause{acceptor_.get_executor()};
+    while (acceptor_.is_open()) {
+        std::error_code ec;
+        co_await acceptor_.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, ec));
+        if (ec) co_return;
+        int failure = 0;
+        for (int i = 0; i < batch && acceptor_.is_open(); ++i) {
+            const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (fd >= 0) {
+                exhausted = false;
+                accepted(fd, protocol_, role_);
+                continue;
+            }
+            failure = errno;
+            if (failure != ECONNABORTED && failure != EINTR) break;
+        }
+        if (failure == 0 || failure == EAGAIN || failure == EWOULDBLOCK || !acceptor_.is_open()) continue;
+        if (!std::exchange(exhausted, true)) {
+            log.error("cannot accept connections: {}; trying again", std::system_category().message(failure));
+        }
+        pause.expires_after(std::chrono::milliseconds{100});
+        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        if (ec) co_return;
+    }
+}
+
+}  // namespace kephas

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <kephas/base/logger.hpp>
+
+#include <kephas/server/listen_address.hpp>
+#include <kephas/server/session.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/basic_socket_acceptor.hpp>
+#include <asio/generic/stream_protocol.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace kephas {
+
+/// One socket that listens. Closing it ends the accept loop.
+class listener {
+public:
+    using protocol = asio::generic::stream_protocol;
+    /// Takes a descriptor that was accepted; it is closed if this throws.
+    using accepted_handler = std::function<void(protocol::socket::native_handle_type, const protocol&,
+                                                const std::shared_ptr<const listener_role>&)>;
+
+    /// Binds and listens. Throws `error`.
+    listener(const asio::any_io_executor& executor, const listen_address& address, bool files);
+    listener(const listener&) = delete;
+    listener& operator=(const listener&) = delete;
+    ~listener();
+
+    /// Accepts until `close()`. When descriptors run out it logs once, waits, and goes on.
+    [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log);
+    void close() noexcept;
+
+    [[nodiscard]] protocol::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+    [[nodiscard]] std::string url() const;
+
+private:
+    void bind_unix(const listen_address& address);
+
+    asio::basic_socket_acceptor<protocol> acceptor_;
+    protocol protocol_;
+    std::shared_ptr<const listener_role> role_;
+    listen_address::kind kind_;
+    std::string socket_file_;  // ours to remove
+};
+
+}  // namespace kephas

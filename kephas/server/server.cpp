@@ -1,0 +1,457 @@
+#include <kephas/base/error.hpp>
+
+#include <kephas/server/listener.hpp>
+#include <kephas/server/server.hpp>
+#include <kephas/server/server_context.hpp>
+#include <kephas/server/session.hpp>
+#include <kephas/server/shard.hpp>
+
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/post.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+namespace kephas {
+
+namespace {
+
+unsigned or_cores(unsigned threads) {
+    return threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+}
+
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument{what};
+}
+
+std::shared_ptr<const server_options> checked(server_options options) {
+    require(options.outbox.max_messages > 0 && options.outbox.max_bytes > 0, "outbox: its limits must not be zero");
+    require(options.in_flight.messages > 0 && options.in_flight.bytes > 0, "in_flight: its limits must not be zero");
+    require(options.max_batch > 0, "max_batch must not be zero");
+    require(options.drain.batch > 0, "drain.batch must not be zero");
+    require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
+            "rate_limit: a burst below one message lets nothing through");
+    require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
+            "control_rate_limit: a burst below one frame lets nothing through");
+    return std::make_shared<const server_options>(std::move(options));
+}
+
+session_options session_options_of(const server_options& options) {
+    session_options session;
+    session.max_binary_message = options.max_binary_payload + command_id_size;
+    session.max_text_message = options.max_text_message;
+    session.max_fragments = options.max_fragments;
+    session.max_empty_fragments = options.max_empty_fragments;
+    session.messages_per_second = options.rate_limit.messages_per_second;
+    session.message_burst = options.rate_limit.burst;
+    session.controls_per_second = options.control_rate_limit.messages_per_second;
+    session.control_burst = options.control_rate_limit.burst;
+    session.read_timeout = options.read_timeout;
+    session.ping_interval = options.ping_interval;
+    session.write_timeout = options.write_timeout;
+    session.message_timeout = options.message_timeout;
+    session.close_timeout = options.close_timeout;
+    return session;
+}
+
+}  // namespace
+
+class server::implementation {
+public:
+    using strand_factory = handler_pool::strand_factory;
+
+    implementation(std::shared_ptr<const kephas::routes> routes, server_options options, asio::any_io_executor executor,
+                   strand_factory strands);
+
+    void listen();
+    drain_report run();
+    asio::awaitable<drain_report> serve();
+    void stop();
+    void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
+                const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
+
+    [[nodiscard]] const std::vector<std::unique_ptr<listener>>& listeners() const { return listeners_; }
+    [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
+    [[nodiscard]] server_stats stats() const;
+
+private:
+    [[nodiscard]] bool owned() const noexcept { return !strands_; }
+    void make_owned_parts();
+    void make_embedded_parts();
+    void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
+
+    void start(std::shared_ptr<session> fresh);
+    void ended(session& last, const std::exception_ptr& failure);
+    [[nodiscard]] std::vector<std::shared_ptr<session>> sessions() const;
+    /// Completes when nothing runs any more, or at `deadline`, or when `stop()` is called; true for the first.
+    [[nodiscard]] asio::awaitable<bool> wait_for_sessions(time_point deadline);
+    [[nodiscard]] asio::awaitable<void> wait_for_stop();
+    [[nodiscard]] asio::awaitable<drain_report> drain();
+
+    // Owned: the pool ends before the contexts, and those before what their handlers refer to.
+    asio::any_io_executor executor_;  // embedded: the program's; owned: the first shard's
+    strand_factory strands_;          // embedded only
+    handler_counters handler_counters_;
+    server_context context_;
+    std::shared_ptr<client_registry> registry_ = std::make_shared<client_registry>();
+    std::vector<std::unique_ptr<asio::io_context>> contexts_;
+    std::unique_ptr<asio::thread_pool> pool_;
+    std::vector<std::unique_ptr<listener>> listeners_;
+    std::atomic<std::size_t> next_shard_{0};
+    std::atomic<bool> serving_{false};
+
+    mutable std::mutex mutex_;  // what follows
+    std::unordered_map<session*, std::shared_ptr<session>> sessions_;
+    std::size_t tasks_ = 0;  // sessions and accept loops
+    unsigned stops_ = 0;
+    parked_ptr stop_waiter_;
+    parked_ptr end_waiter_;
+};
+
+server::implementation::implementation(std::shared_ptr<const kephas::routes> routes, server_options options,
+                                       asio::any_io_executor executor, strand_factory strands)
+    : executor_{std::move(executor)}, strands_{std::move(strands)} {
+    context_.options = checked(std::move(options));
+    context_.routes = std::move(routes);
+    context_.session = session_options_of(*context_.options);
+    context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
+    context_.log = context_.options->log;
+    registry_->dropped = &context_.counters.broadcast_dropped;
+    if (owned()) make_owned_parts();
+    else make_embedded_parts();
+    for (const auto& shard : registry_->shards) shard->set_registry(registry_);
+}
+
+void server::implementation::make_owned_parts() {
+    const server_options& options = *context_.options;
+    for (unsigned i = 0; i < or_cores(options.io_threads); ++i) {
+        auto& context = *contexts_.emplace_back(std::make_unique<asio::io_context>(1));
+        const asio::any_io_executor executor = context.get_executor();
+        auto& shard = *registry_->shards.emplace_back(
+            std::make_shared<kephas::shard>(executor, shard::threading::single_threaded));
+        shard.set_strand_handlers(std::make_shared<handler_pool>(
+            executor, [executor] { return executor; }, 1, handler_counters_, context_.log));
+    }
+    executor_ = contexts_.front()->get_executor();
+    if (options.handler_executor) {
+        const asio::any_io_executor executor = options.handler_executor;
+        make_handlers(executor, [executor] { return asio::any_io_executor{asio::make_strand(executor)}; },
+                      or_cores(options.handler_concurrency));
+        return;
+    }
+    const unsigned threads = or_cores(options.pool_threads);
+    pool_ = std::make_unique<asio::thread_pool>(threads);
+    make_handlers(pool_->get_executor(),
+                  [pool = pool_.get()] { return asio::any_io_executor{asio::make_strand(*pool)}; }, threads);
+}
+
+void server::implementation::make_embedded_parts() {
+    const server_options& options = *context_.options;
+    registry_->shards.push_back(std::make_shared<shard>(executor_, shard::threading::shared));
+    const unsigned threads = or_cores(options.handler_concurrency);
+    if (options.handler_executor) {
+        const asio::any_io_executor executor = options.handler_executor;
+        make_handlers(executor, [executor] { return asio::any_io_executor{asio::make_strand(executor)}; }, threads);
+    } else {
+        make_handlers(executor_, strands_, threads);
+    }
+}
+
+void server::implementation::make_handlers(asio::any_io_executor executor, strand_factory strands, unsigned threads) {
+    context_.handlers = std::make_shared<handler_pool>(std::move(executor), std::move(strands), threads,
+                                                       handler_counters_, context_.log);
+}
+
+void server::implementation::listen() {
+    if (!listeners_.empty()) return;
+    const server_options& options = *context_.options;
+    std::vector<std::unique_ptr<listener>> bound;
+    for (const std::string& text : options.listen) {
+        bound.push_back(std::make_unique<listener>(executor_, listen_address::parse(text), !options.files.empty()));
+    }
+    listeners_ = std::move(bound);
+    if (options.origins.is_any()) {
+        context_.log.warning("any web page may connect: any_origin is meant for development");
+    }
+    for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
+}
+
+drain_report server::implementation::run() {
+    if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
+    listen();
+    drain_report report;
+    std::exception_ptr failure;
+    asio::signal_set signals{*contexts_.front(), SIGINT, SIGTERM};
+    std::function<void(std::error_code, int)> on_signal = [&](std::error_code ec, int number) {
+        if (ec) return;
+        context_.log.info("Shutting down gracefully... (signal {})", number);
+        stop();
+        signals.async_wait(on_signal);
+    };
+    signals.async_wait(on_signal);
+
+    using guard = asio::executor_work_guard<asio::io_context::executor_type>;
+    std::vector<guard> guards;
+    for (const auto& context : contexts_) guards.push_back(asio::make_work_guard(*context));
+    asio::co_spawn(*contexts_.front(), serve(), [&](std::exception_ptr error, drain_report outcome) {
+        failure = error;
+        report = outcome;
+        signals.cancel();
+        guards.clear();
+    });
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < contexts_.size(); ++i) {
+        threads.emplace_back([&context = *contexts_[i]] { context.run(); });
+    }
+    contexts_.front()->run();
+    for (auto& thread : threads) thread.join();
+    if (pool_) pool_->join();
+    if (failure) std::rethrow_exception(failure);
+    context_.log.info("Server stopped: {} clients left in time, {} were cancelled, {} cut", report.left_in_time,
+                      report.cancelled, report.cut);
+    return report;
+}
+
+asio::awaitable<drain_report> server::implementation::serve() {
+    if (serving_.exchange(true)) throw error{errc::already_running};
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    listen();
+    for (const auto& each : listeners_) {
+        {
+            const std::lock_guard lock{mutex_};
+            ++tasks_;
+        }
+        auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
+        asio::co_spawn(executor_, each->accept(std::move(accepted), context_.log), [this](std::exception_ptr failure) {
+            if (failure) context_.log.error("an accept loop ended with an exception");
+            const std::lock_guard lock{mutex_};
+            if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
+        });
+    }
+    co_await wait_for_stop();
+    // A cancellation has meant the drain; the next one cuts it short.
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    const drain_report report = co_await drain();
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await context_.handlers->stop();
+    for (const auto& shard : registry_->shards) {
+        if (handler_pool* handlers = shard->strand_handlers()) {
+            // Their runners live on the thread of the shard.
+            asio::post(shard->executor(), [shard] { shard->stop(); });
+            co_await handlers->stop();
+        } else {
+            shard->stop();
+        }
+    }
+    co_return report;
+}
+
+asio::awaitable<void> server::implementation::wait_for_stop() {
+    std::error_code ec;  // operation_aborted when serve() is cancelled
+    co_await park(
+        [this](parked_ptr who) {
+            const std::lock_guard lock{mutex_};
+            if (stops_ > 0) return false;
+            stop_waiter_ = std::move(who);
+            return true;
+        },
+        ec);
+}
+
+asio::awaitable<bool> server::implementation::wait_for_sessions(time_point deadline) {
+    std::error_code ec;
+    asio::steady_timer timer{co_await asio::this_coro::executor};
+    co_await park(
+        [&](parked_ptr who) {
+            if (deadline != time_point::max()) {
+                timer.expires_at(deadline);
+                timer.async_wait([who](std::error_code failed) {
+                    if (!failed) who->resume();
+                });
+            }
+            const std::lock_guard lock{mutex_};
+            if (tasks_ == 0 || (stops_ > 1 && deadline != time_point::max())) return false;
+            end_waiter_ = std::move(who);
+            return true;
+        },
+        ec);
+    timer.cancel();
+    const std::lock_guard lock{mutex_};
+    end_waiter_ = nullptr;
+    co_return tasks_ == 0;
+}
+
+asio::awaitable<drain_report> server::implementation::drain() {
+    const drain_options& options = context_.options->drain;
+    drain_report report;
+    context_.draining.store(true, std::memory_order_release);
+    for (const auto& each : listeners_) each->close();
+
+    const auto present = sessions();
+    const time_point deadline = clock::now() + options.deadline;
+    std::size_t told = 0;
+    for (const auto& each : present) {
+        each->request_leave(options.code);
+        if (++told % options.batch == 0 && told < present.size()) {
+            if (co_await wait_for_sessions(std::min(deadline, clock::now() + options.batch_interval))) break;
+        }
+    }
+    bool done = co_await wait_for_sessions(deadline);
+    const auto late = sessions();
+    report.left_in_time = present.size() - std::min(present.size(), late.size());
+    if (done) co_return report;
+
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    report.cancelled = late.size();
+    for (const auto& each : late) each->request_cancel(options.code);
+    done = co_await wait_for_sessions(clock::now() + options.grace);
+    if (done) co_return report;
+    const auto last = sessions();
+    report.cut = last.size();
+    for (const auto& each : last) each->request_cut();
+    (void)co_await wait_for_sessions(time_point::max());
+    co_return report;
+}
+
+void server::implementation::stop() {
+    const std::lock_guard lock{mutex_};
+    ++stops_;
+    if (stop_waiter_) std::exchange(stop_waiter_, nullptr)->resume();
+    else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
+}
+
+void server::implementation::attach(asio::generic::stream_protocol::socket::native_handle_type fd,
+                                    const asio::generic::stream_protocol& protocol,
+                                    const std::shared_ptr<const listener_role>& role) {
+    const auto& shards = registry_->shards;
+    const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
+    asio::any_io_executor strand = owned() ? home->executor() : strands_();
+    asio::generic::stream_protocol::socket socket{strand};
+    socket.assign(protocol, fd);
+    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
+    auto fresh = std::make_shared<session>(context_, home, std::move(strand), make_socket_stream(std::move(socket), mode),
+                                           role);
+    {
+        const std::lock_guard lock{mutex_};
+        sessions_.emplace(fresh.get(), fresh);
+        ++tasks_;
+    }
+    start(std::move(fresh));
+}
+
+void server::implementation::start(std::shared_ptr<session> fresh) {
+    const asio::any_io_executor strand = fresh->strand();
+    // Posted: co_spawn would start it here, on whatever thread accepted it, if that may run the strand.
+    asio::co_spawn(strand, fresh->run(), [this, fresh](std::exception_ptr failure) { ended(*fresh, failure); });
+}
+
+void server::implementation::ended(session& last, const std::exception_ptr& failure) {
+    if (failure) {
+        try {
+            std::rethrow_exception(failure);
+        } catch (const std::exception& error) {
+            context_.log.error("a connection ended with an exception: {}", error.what());
+        }
+    }
+    std::shared_ptr<session> dropped;  // destroyed after the lock
+    const std::lock_guard lock{mutex_};
+    if (const auto found = sessions_.find(&last); found != sessions_.end()) {
+        dropped = std::move(found->second);
+        sessions_.erase(found);
+    }
+    if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
+}
+
+std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
+    const std::lock_guard lock{mutex_};
+    std::vector<std::shared_ptr<session>> all;
+    all.reserve(sessions_.size());
+    for (const auto& [key, each] : sessions_) all.push_back(each);
+    return all;
+}
+
+server_stats server::implementation::stats() const {
+    const connection_counters& connections = context_.counters;
+    server_stats stats;
+    for (const auto& shard : registry_->shards) stats.clients += shard->size();
+    stats.accepted = connections.accepted;
+    stats.refused = connections.refused;
+    stats.handshake_timeouts = connections.handshake_timeouts;
+    stats.opened = connections.opened;
+    stats.closed = connections.closed;
+    stats.messages_received = connections.messages_received;
+    stats.messages_discarded = connections.messages_discarded;
+    stats.broadcast_dropped = connections.broadcast_dropped;
+    stats.handlers_started = handler_counters_.started;
+    stats.handlers_failed = handler_counters_.failed;
+    stats.handlers_cancelled = handler_counters_.cancelled;
+    stats.handlers_timed_out = handler_counters_.timed_out;
+    return stats;
+}
+
+server::server(router routes, server_options options) : server{std::move(routes).freeze(), std::move(options)} {}
+
+server::server(std::shared_ptr<const kephas::routes> routes, server_options options)
+    : implementation_{std::make_unique<implementation>(std::move(routes), std::move(options), asio::any_io_executor{},
+                                                       nullptr)} {}
+
+server::server(asio::io_context& context, router routes, server_options options)
+    : server{context, std::move(routes).freeze(), std::move(options)} {}
+
+server::server(asio::io_context& context, std::shared_ptr<const kephas::routes> routes, server_options options)
+    // a strand over the context's own executor is small enough for any_io_executor; one over any_io_executor is not
+    : implementation_{std::make_unique<implementation>(
+          std::move(routes), std::move(options), context.get_executor(),
+          [&context] { return asio::any_io_executor{asio::make_strand(context)}; })} {}
+
+server::server(asio::any_io_executor executor, std::shared_ptr<const kephas::routes> routes, server_options options)
+    : implementation_{std::make_unique<implementation>(
+          std::move(routes), std::move(options), executor,
+          [executor] { return asio::any_io_executor{asio::make_strand(executor)}; })} {}
+
+server::~server() = default;
+
+void server::listen() { implementation_->listen(); }
+drain_report server::run() { return implementation_->run(); }
+asio::awaitable<drain_report> server::serve() { return implementation_->serve(); }
+void server::stop() { implementation_->stop(); }
+
+void server::attach(asio::ip::tcp::socket socket) {
+    attach(asio::generic::stream_protocol::socket{std::move(socket)});
+}
+
+void server::attach(asio::generic::stream_protocol::socket socket) {
+    const asio::generic::stream_protocol protocol = socket.local_endpoint().protocol();
+    static const auto role = std::make_shared<const listener_role>();
+    implementation_->attach(socket.release(), protocol, role);
+}
+
+std::uint16_t server::port() const {
+    for (const auto& each : implementation_->listeners()) {
+        if (const auto port = port_of(each->endpoint()); port != 0) return port;
+    }
+    return 0;
+}
+
+std::vector<std::string> server::endpoints() const {
+    std::vector<std::string> all;
+    for (const auto& each : implementation_->listeners()) all.push_back(to_string(each->endpoint()));
+    return all;
+}
+
+kephas::clients server::clients() const { return kephas::clients{implementation_->registry()}; }
+server_stats server::stats() const { return implementation_->stats(); }
+
+}  // namespace kephas

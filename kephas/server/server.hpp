@@ -1,0 +1,91 @@
+#pragma once
+
+#include <kephas/server/clients.hpp>
+#include <kephas/server/options.hpp>
+#include <kephas/server/router.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace kephas {
+
+/// How a drain went.
+struct drain_report {
+    std::size_t left_in_time = 0;  ///< Clients whose handlers ended and that were closed before the deadline.
+    std::size_t cancelled = 0;     ///< Clients whose handlers had to be cancelled.
+    std::size_t cut = 0;           ///< Connections that were still open at the very end.
+    bool operator==(const drain_report&) const = default;
+};
+
+struct server_stats {
+    std::size_t clients = 0;
+    std::uint64_t accepted = 0, refused = 0, handshake_timeouts = 0, opened = 0, closed = 0;
+    std::uint64_t messages_received = 0, messages_discarded = 0, broadcast_dropped = 0;
+    std::uint64_t handlers_started = 0, handlers_failed = 0, handlers_cancelled = 0, handlers_timed_out = 0;
+};
+
+/// A server: listeners, the connections that they accept, and the handlers that serve them.
+///
+/// Owned, it has threads of its own and `run()` blocks; embedded, it lives on an executor of the program's and `serve()`
+/// is a coroutine. Either serves once. The object must outlive that call.
+/// Concurrency: `stop`, `clients`, `stats`, `port` and `endpoints` from any thread; everything else from one at a time.
+class server {
+public:
+    /// Owned. Throws `std::invalid_argument` for options that contradict each other.
+    explicit server(router routes, server_options options = {});
+    explicit server(std::shared_ptr<const kephas::routes> routes, server_options options = {});
+    /// Embedded. The program runs the context, on as many threads as it likes.
+    server(asio::io_context& context, router routes, server_options options = {});
+    server(asio::io_context& context, std::shared_ptr<const kephas::routes> routes, server_options options = {});
+    /// Embedded, on any executor, with an `asio::strand` over it for each client.
+    server(asio::any_io_executor executor, std::shared_ptr<const kephas::routes> routes, server_options options = {});
+    server(const server&) = delete;
+    server& operator=(const server&) = delete;
+    ~server();
+
+    /// Binds the listeners, so that `port()` is known; `run` and `serve` do it if it was not done.
+    /// Errors: `errc::invalid_address`, `errc::address_in_use`, or what the system says.
+    void listen();
+
+    /// Owned: serves until SIGINT, SIGTERM or `stop()`, drains, and returns when the last thread has ended.
+    /// Errors: as `listen`; `errc::already_running`.
+    drain_report run();
+    /// Embedded: serves until it is cancelled or `stop()` is called, drains, and completes when nothing of the server
+    /// is left on the executor.
+    /// Cancellation: all types mean a drain; a second time, at once.
+    [[nodiscard]] asio::awaitable<drain_report> serve();
+    /// Starts the drain; a second call cuts it short.
+    void stop();
+
+    /// Takes over a connection that the program accepted, as if a `ws://` listener with the path `/ws` had. While it
+    /// serves.
+    void attach(asio::ip::tcp::socket socket);
+    void attach(asio::generic::stream_protocol::socket socket);
+
+    /// The port of the first TCP listener; 0 before `listen`.
+    [[nodiscard]] std::uint16_t port() const;
+    /// Where each element of `listen` is bound: "127.0.0.1:8080".
+    [[nodiscard]] std::vector<std::string> endpoints() const;
+
+    [[nodiscard]] kephas::clients clients() const;
+    /// `clients().broadcast(...)`
+    asio::awaitable<broadcast_report> broadcast(command_id id, payload body, broadcast_options options = {}) const {
+        return clients().broadcast(id, std::move(body), std::move(options));
+    }
+    [[nodiscard]] server_stats stats() const;
+
+private:
+    class implementation;
+    std::unique_ptr<implementation> implementation_;
+};
+
+}  // namespace kephas

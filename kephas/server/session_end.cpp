@@ -1,0 +1,117 @@
+// How a connection ends.
+#include <kephas/proto/websocket/encoder.hpp>
+
+#include <kephas/server/session.hpp>
+
+#include <array>
+#include <utility>
+
+namespace kephas {
+
+void session::handle(close_received&& close) {
+    close_info info{close.code, std::move(close.reason), close_initiator::peer, true};
+    if (const auto request = state_->end_requested()) info = {request->info.code, request->info.reason,
+                                                              close_initiator::server, true};
+    (void)take_controls();  // the answer to their close frame, behind what is queued
+    begin_end(std::move(info), context_.options->close_timeout);
+}
+
+void session::handle(session_failed&& failure) {
+    const bool lost = failure.code == close_code::abnormal;
+    if (failure.reason == "Rate limit exceeded") {
+        context_.log.warning("Rate limit exceeded for client client_id={} remote_addr={}", state_->id().to_string(),
+                             state_->facts().remote_address);
+    }
+    fail(failure.code, failure.reason, lost ? close_initiator::transport : close_initiator::server, failure.send_close);
+}
+
+void session::check_end_requests(time_point now) {
+    if (phase_ != phase::open && phase_ != phase::ending) return;  // on_connect may still be sending
+    const auto request = state_->end_requested();
+    if (request && request->reset && !finished_) {
+        stream_->abort();
+        return lost();
+    }
+    if (phase_ == phase::ending) return;
+    if (request && request->now) return fail(request->info.code, request->info.reason, close_initiator::server, true);
+    if (request) {
+        closing_ = true;
+    } else if (const auto code = state_->leaving()) {
+        closing_ = true;  // nothing new is dispatched; what runs may still answer
+        state_->work().watch(true);
+        if (state_->work().messages() > 0) return;
+        state_->close(*code, {});
+        flush(now);
+    }
+}
+
+void session::fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close) {
+    if (phase_ == phase::ending) return;
+    std::array<std::byte, websocket::max_control_frame> frame;
+    const std::size_t size = send_close ? websocket::encode_close(frame, code, reason) : 0;
+    state_->out().fail(bytes_view{frame}.first(size));
+    close_info info{code, std::string{reason}, initiator, false};
+    const auto request = state_->end_requested();
+    if (initiator == close_initiator::transport && request) info = request->info;  // they left before they answered
+    begin_end(std::move(info), send_close ? context_.options->close_timeout : duration::zero());
+}
+
+void session::lost() {
+    fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
+    if (std::exchange(finished_, true)) return;
+    stream_->close();
+    notify_change();
+}
+
+void session::begin_end(close_info info, duration limit) {
+    if (phase_ == phase::ending) return;
+    phase_ = phase::ending;
+    close_info_ = std::make_unique<close_info>(std::move(info));
+    deadline_ = clock::now() + limit;
+    // The client is forgotten at once: who looks for it from here on does not find it, and its handlers are told.
+    home_->remove(state_->id());
+    state_->left();
+    state_->work().cancel();
+    state_->work().watch(true);
+    held_.clear();
+    if (limit <= duration::zero()) {
+        finished_ = true;
+        stream_->close();
+    } else {
+        flush(clock::now());
+    }
+    notify_change();
+}
+
+void session::advance_end(time_point now) {
+    // Once our close frame is out, the peer gets some time to take it and to end the stream: a socket that is closed
+    // with unread input sends a reset, which may take the close frame from the peer (RFC 6455 7.1.1).
+    if (finished_ || send_ended_ || !state_->out().empty()) return;
+    send_ended_ = true;
+    stream_->shutdown_send();
+    deadline_ = now + context_.options->linger_timeout;
+    reschedule();
+}
+
+asio::awaitable<void> session::end() {
+    stream_->close();
+    state_->work().watch(true);
+    while (state_->work().messages() > 0) co_await wait_for_change();
+
+    const close_info info = *close_info_;
+    const bool expected = info.clean || info.code == close_code::normal || info.code == close_code::going_away;
+    context_.log.log(expected ? log_level::debug : log_level::info,
+                     "connection ended: code={} reason=\"{}\" client_id={} remote_addr={}",
+                     static_cast<unsigned>(info.code), escaped(info.reason), state_->id().to_string(),
+                     state_->facts().remote_address);
+    state_->finished(info);
+    if (const auto& on_disconnect = context_.routes->on_disconnect_) {
+        const std::exception_ptr failure = co_await run_callback(
+            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); });
+        if (failure) (void)context_.handlers->account(failure, false, *state_);
+    }
+    state_->unbind();
+    context_.counters.closed.fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace kephas
