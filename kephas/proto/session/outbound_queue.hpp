@@ -6,19 +6,20 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
+#include <vector>
 
 namespace kephas {
 
-enum class [[nodiscard]] send_status : std::uint8_t { queued, full, closed };
+enum class [[nodiscard]] send_status : std::uint8_t{queued, full, closed};
 
 /// What happens to a message for which the outbox has no room.
 enum class overflow_policy : std::uint8_t {
     wait,         ///< `full` is answered; the caller waits for room and tries again.
     drop_newest,  ///< This message is dropped and counted.
     drop_oldest,  ///< Queued messages are dropped from the front until this one fits.
-    latest,       ///< Takes the place of a queued message with the same key; without one: as `drop_oldest`.
+    latest,       ///< Takes the place of a queued message that was pushed with `latest` and the same key, if it fits
+                  ///< there; without one, or if it does not: as `drop_oldest`.
     close,        ///< The client is too slow: `full` is answered and the caller closes it with 3008.
 };
 
@@ -34,15 +35,17 @@ struct outbound_frame {
 struct outbound_limits {
     std::size_t max_messages = 256;
     std::size_t max_bytes = 1024 * 1024;       ///< One message always fits an empty queue, whatever its size.
-    std::size_t max_control_bytes = 4 * 1024;  ///< Reserved for pongs, pings and close frames.
+    std::size_t max_control_bytes = 4 * 1024;  ///< Reserved for pongs, pings and close frames; our close always fits.
 };
 
-/// Every byte that was ever queued is in exactly one of the other counters, or still queued.
+/// Every byte that was ever queued is in exactly one of the other counters, or still queued. Bytes are those of all
+/// frames, messages are data frames only (as `bytes()` and `messages()`). Of a message that is cut off by
+/// `discard()`, the part already written counts among the written bytes.
 struct outbound_counters {
     std::uint64_t queued_messages = 0, queued_bytes = 0;
     std::uint64_t written_messages = 0, written_bytes = 0;
     std::uint64_t dropped_messages = 0, dropped_bytes = 0;      ///< By `drop_oldest`; `drop_newest` is never queued.
-    std::uint64_t refused_messages = 0, refused_bytes = 0;      ///< By `drop_newest`: counted, never queued.
+    std::uint64_t refused_messages = 0, refused_bytes = 0;      ///< By `drop_newest`, or no room could be made.
     std::uint64_t replaced_messages = 0, replaced_bytes = 0;    ///< By `latest`.
     std::uint64_t discarded_messages = 0, discarded_bytes = 0;  ///< Still queued when the connection ended.
     bool operator==(const outbound_counters&) const = default;
@@ -55,39 +58,119 @@ struct outbound_counters {
 class outbound_queue {
 public:
     /// `limits` must outlive the queue.
-    explicit outbound_queue(const outbound_limits& limits);
+    explicit outbound_queue(const outbound_limits& limits) noexcept : limits_{&limits} {}
+    outbound_queue(const outbound_queue&) = delete;
+    outbound_queue& operator=(const outbound_queue&) = delete;
+    ~outbound_queue();
 
-    /// Queues a data frame. After a close frame has been queued: `closed`.
+    /// Queues a data frame. After a close frame has been queued: `closed`. `full` means that it was not queued; with
+    /// `drop_oldest` and `latest` that is so only while frames that are being written leave no room for it.
+    /// `frame` is moved from only if it was queued.
     send_status push(outbound_frame&& frame, overflow_policy policy, std::uint64_t key = 0);
-    /// Queues a control frame; false when the reserve has no room, which is when the caller should stop reading.
+    /// Queues a control frame of at most 255 bytes (RFC 6455 5.5 allows 131); false when the reserve has no room, which
+    /// is when the caller should stop reading. Once our close frame has begun, or the queue has failed, nothing may
+    /// follow: the frame is ignored and the answer is true.
     [[nodiscard]] bool push_control(bytes_view frame);
-    /// Queues our close frame behind the data that is queued now; nothing is accepted after it.
-    /// False if a close frame was queued before: then this one is dropped.
+    /// Queues our close frame behind the data that is queued now; no data is accepted after it, and control frames only
+    /// until it begins. An empty one closes without a frame.
+    /// False if the queue was closed before: then this one is dropped.
     bool push_close(bytes_view frame);
-    /// Discards every data and control frame not yet begun (counted) and queues `close_frame`, if it is not empty.
+    /// Discards every data and control frame not yet begun (counted) and queues `close_frame`, if it is not empty and
+    /// no close frame has begun. Only the first call does anything.
     void fail(bytes_view close_frame);
-    /// Discards everything, counted: the connection is gone.
-    void discard();
+    /// Discards everything, counted: the connection is gone. What `gather` gave is no longer valid, and a `written()`
+    /// for it is ignored.
+    void discard() noexcept;
 
-    /// Fills `out` with the bytes to write next, in order: frames up to `copy_threshold` bytes are copied to `scratch`,
-    /// one after the other, so that many small frames are one buffer; bodies above it are referenced, and stay valid
-    /// until `written()`, whatever is pushed in between. Returns how many elements of `out` are used.
-    [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch);
+    /// Fills `out` with the bytes to write next, in order: what is left of a frame is copied to `scratch` if that is at
+    /// most `copy_threshold` bytes, one after the other, so that many small frames are one buffer; bodies above it are
+    /// referenced, and stay valid until `written()`, whatever is pushed in between. Returns how many elements of `out`
+    /// are used: none only if nothing waits, or `out` or `scratch` is empty. The last frame may be given in part.
+    [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch) noexcept;
     /// The kernel has accepted `size` bytes of what the last `gather` gave. Frames of that gather that were not begun
     /// may be dropped again afterwards.
-    void written(std::size_t size);
+    void written(std::size_t size) noexcept;
 
-    [[nodiscard]] bool empty() const noexcept;            ///< Nothing at all waits.
-    [[nodiscard]] std::size_t messages() const noexcept;  ///< Data frames that wait.
-    [[nodiscard]] std::size_t bytes() const noexcept;     ///< All bytes that wait, control frames included.
-    [[nodiscard]] bool has_room(std::size_t size) const noexcept;  ///< Whether a data frame of `size` would be queued.
-    [[nodiscard]] bool closed() const noexcept;                    ///< A close frame was queued, or all was discarded.
-    [[nodiscard]] bool close_written() const noexcept;             ///< Our close frame has left completely.
-    [[nodiscard]] const outbound_counters& counters() const noexcept;
+    [[nodiscard]] bool empty() const noexcept { return count_ == 0 && control_bytes_ == 0; }  ///< Nothing at all waits.
+    [[nodiscard]] std::size_t messages() const noexcept { return count_; }  ///< Data frames that wait.
+    /// All bytes that wait, control frames included.
+    [[nodiscard]] std::size_t bytes() const noexcept { return data_bytes_ + control_bytes_; }
+    /// Whether a data frame of `size` would be queued without anything being dropped for it.
+    [[nodiscard]] bool has_room(std::size_t size) const noexcept { return !closed_ && fits(count_, data_bytes_, size); }
+    /// A close frame was queued, or all was discarded.
+    [[nodiscard]] bool closed() const noexcept { return closed_; }
+    /// Our close frame has left completely.
+    [[nodiscard]] bool close_written() const noexcept { return close_written_; }
+    [[nodiscard]] const outbound_counters& counters() const noexcept { return counters_; }
 
     void trim() noexcept;  ///< Gives memory back if the queue is empty.
 
     static constexpr std::size_t copy_threshold = 2048;
+
+private:
+    struct entry {
+        outbound_frame frame;
+        std::uint64_t key;
+        bool replaceable;  // pushed with `latest`
+    };
+    class gather_list;
+
+    [[nodiscard]] entry& at(std::size_t index) const noexcept { return entries_[(head_ + index) & (capacity_ - 1)]; }
+    [[nodiscard]] bool fits(std::size_t messages, std::size_t bytes, std::size_t size) const noexcept {
+        return messages == 0 ||
+               (messages < limits_->max_messages && bytes <= limits_->max_bytes && size <= limits_->max_bytes - bytes);
+    }
+    // Frames from here on may be dropped: those before are with the kernel, or begun.
+    [[nodiscard]] std::size_t first_droppable() const noexcept {
+        return data_in_flight_ == 0 && front_written_ > 0 ? 1 : data_in_flight_;
+    }
+    [[nodiscard]] bool can_make_room(std::size_t size) const noexcept;
+    [[nodiscard]] bool replace(outbound_frame& frame, std::uint64_t key, std::size_t size);
+    void drop_oldest(std::size_t size) noexcept;
+    void append(outbound_frame&& frame, std::uint64_t key, bool replaceable, std::size_t size);
+    void erase(std::size_t index, std::size_t how_many) noexcept;
+    void grow();
+    void release_entries() noexcept;
+
+    [[nodiscard]] bool close_queued() const noexcept { return close_at_ < control_.size(); }
+    [[nodiscard]] bool close_begun() const noexcept {
+        return close_in_flight_ || close_part_written_ > 0 || close_written_;
+    }
+    void append_close(bytes_view frame);
+    void discard_close() noexcept;
+    void discard_unbegun() noexcept;
+
+    [[nodiscard]] bool gather_data(gather_list& list, std::size_t index) noexcept;
+    [[nodiscard]] bool gather_controls(gather_list& list) noexcept;
+    void take_front(std::size_t& size) noexcept;
+    void take_controls(std::size_t& size) noexcept;
+    void take_close(std::size_t& size) noexcept;
+
+    const outbound_limits* limits_;
+
+    // Data: a ring of `capacity_` (a power of two) entries, allocated when there is something to hold.
+    entry* entries_ = nullptr;
+    std::uint32_t capacity_ = 0;
+    std::uint32_t head_ = 0;
+    std::uint32_t count_ = 0;
+    std::uint32_t data_in_flight_ = 0;  // how many entries the last gather touched
+    std::size_t data_bytes_ = 0;        // that wait
+    std::size_t front_written_ = 0;     // how much of the first entry has left
+
+    // Control frames, each behind a byte with its size; then, from `close_at_` to the end, our close frame.
+    std::vector<std::byte> control_;
+    std::uint32_t close_at_ = 0;             // where the control frames end
+    std::uint32_t control_in_flight_ = 0;    // where those end that the last gather touched
+    std::uint32_t control_bytes_ = 0;        // that wait, the close frame included
+    std::uint32_t close_part_written_ = 0;   // how much of the close frame has left
+    std::uint8_t control_part_written_ = 0;  // how much of the first control frame has left
+
+    bool close_in_flight_ = false;
+    bool close_written_ = false;
+    bool closed_ = false;
+    bool failed_ = false;
+
+    outbound_counters counters_;
 };
 
 }  // namespace kephas

@@ -16,7 +16,7 @@ public:
     /// Takes `count` tokens if they are there. Time that goes backwards counts as standing still.
     [[nodiscard]] bool take(time_point now, double count = 1) noexcept {
         if (rate_ <= 0) return true;
-        if (tokens_ < count) refill(now);  // the clock matters only when the bucket runs low
+        refill(now);  // every time: what flows over a full bucket must not be kept for later
         if (tokens_ < count) return false;
         tokens_ -= count;
         return true;
