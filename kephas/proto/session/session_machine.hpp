@@ -7,9 +7,11 @@
 #include <kephas/proto/session/token_bucket.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
 #include <kephas/proto/websocket/decoder.hpp>
+#include <kephas/proto/websocket/mask.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -20,16 +22,16 @@ namespace kephas {
 struct session_options {
     std::size_t max_binary_message = 10 * 1024 * 1024 + 4;  ///< Bytes on the wire, command id included. More: 1009.
     std::size_t max_text_message = 512 * 1024;              ///< Bytes. More: 1009.
-    std::size_t max_fragments = 131'072;                    ///< Per message. More: 1008.
-    std::size_t max_empty_fragments = 1'024;                ///< In a row. More: 1008.
+    std::uint32_t max_fragments = 131'072;                  ///< Per message. More: 1008.
+    std::uint32_t max_empty_fragments = 1'024;              ///< In a row. More: 1008.
     double messages_per_second = 100;                       ///< Of the peer's data messages. More: 1008.
     double message_burst = 200;
-    double controls_per_second = 100;  ///< Of the peer's pings, pongs and close frames. More: 1008.
+    double controls_per_second = 100;  ///< Of the peer's pings and pongs. More: 1008.
     double control_burst = 200;
     duration read_timeout = std::chrono::seconds{60};     ///< Renewed by any bytes. Past it: the connection is dropped.
     duration ping_interval = std::chrono::seconds{54};    ///< Between our pings.
-    duration write_timeout = std::chrono::seconds{10};    ///< Without progress while something is queued: 3008.
-    duration message_timeout = std::chrono::seconds{60};  ///< For an unfinished message, plus 1 s per 16 KiB of it.
+    duration write_timeout = std::chrono::seconds{10};    ///< For 64 KiB, or all that is queued, to be taken: 3008.
+    duration message_timeout = std::chrono::seconds{60};  ///< For an unfinished message, plus 1 s per 16 KiB arrived.
     duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to theirs.
 };
 
@@ -73,7 +75,7 @@ public:
     /// any buffer that is then passed to `handle`.
     [[nodiscard]] mutable_bytes want() noexcept;
     /// Bytes that were read to a buffer of the caller's. They are unmasked in place, so they must not be shared.
-    /// What `poll_event` has not consumed of an earlier slice must be consumed first (`pending_input()` is false).
+    /// `poll_event` should have consumed the earlier ones (`pending_input()` is false): what is left is copied.
     void handle(slice input, time_point now);
     /// `size` bytes were read to the span that `want()` gave.
     void handle_direct(std::size_t size, time_point now);
@@ -84,11 +86,14 @@ public:
     /// How much is queued for the peer, and whether the kernel has taken any of it since the last call
     /// (for the slow-consumer rule).
     void handle_write_progress(std::size_t accepted, std::size_t still_queued, time_point now);
-    /// While we do not read on purpose, the read deadline is suspended.
+    /// While we do not read on purpose, the deadlines of what the peer sends are suspended; reading renews the
+    /// read deadline.
     void pause_reading(time_point now);
     void resume_reading(time_point now);
 
-    /// The next event, or none until more input comes. Stops in the middle of the input when not called.
+    /// The next event, or none until more input comes or, when `pending_input()`, until `poll_control()` has taken the
+    /// pong that waits: pings are answered one by one, so that a peer that only sends them costs no memory.
+    /// Stops in the middle of the input when not called.
     [[nodiscard]] std::optional<session_event> poll_event();
     /// Whether a later `poll_event()` could give something without more input.
     [[nodiscard]] bool pending_input() const noexcept;
@@ -98,12 +103,15 @@ public:
     [[nodiscard]] bool charge(std::size_t count, time_point now);
 
     /// The next control frame (pong, ping, answer to a close frame), complete and encoded, written to `out`, which has
-    /// room for 131 bytes. Returns its size, 0 if there is none. Pongs leave in the order of the pings.
+    /// room for 131 bytes (with less, nothing is written). Returns its size, 0 if there is none. Pongs leave in the
+    /// order of the pings. The answer to a close frame is the last one.
     [[nodiscard]] std::size_t poll_control(mutable_bytes out);
     [[nodiscard]] bool pending_control() const noexcept;
 
     /// Our own close frame has been handed to the kernel: the peer has `close_timeout` to answer.
     void close_sent(time_point now);
+    /// The next masking key for a frame that a client sends; none for a server, which does not mask.
+    [[nodiscard]] std::optional<websocket::mask_key> next_mask() noexcept;
 
     /// When `handle_timeout` should be called, were nothing else to happen; may be earlier than needed.
     [[nodiscard]] std::optional<time_point> poll_timeout() const noexcept;
@@ -112,6 +120,58 @@ public:
     [[nodiscard]] bool close_was_received() const noexcept;
     /// Both close frames have been exchanged: nothing more is to be read.
     [[nodiscard]] bool done() const noexcept;
+
+private:
+    enum class end : std::uint8_t {
+        none,      // going on
+        reported,  // the failure was given to poll_event()
+        message_rate,
+        control_rate,
+        read_timeout,
+        message_timeout,
+        slow_consumer,
+        close_timeout,
+        lost,
+    };
+
+    void observe(time_point now) noexcept;
+    void received(time_point now) noexcept;
+    void fail(end why) noexcept;
+    [[nodiscard]] bool deaf() const noexcept;
+    [[nodiscard]] std::optional<session_event> convert(websocket::decoded&& frame);
+    [[nodiscard]] session_event report_failure();
+    void watch_message() noexcept;
+    [[nodiscard]] time_point read_deadline() const noexcept;
+    [[nodiscard]] time_point message_deadline() const noexcept;
+    [[nodiscard]] time_point write_deadline() const noexcept;
+    [[nodiscard]] time_point close_deadline() const noexcept;
+    [[nodiscard]] time_point ping_due() const noexcept;
+
+    static constexpr time_point never = time_point::max();
+
+    websocket::decoder decoder_;
+    const session_options* options_;
+    token_bucket messages_;
+    token_bucket controls_;
+    slice pong_;      // the payload of the pong that waits
+    time_point now_;  // the latest that we were told
+    time_point last_read_;
+    time_point last_ping_;
+    time_point message_started_ = never;  // never: no message is unfinished
+    time_point paused_at_ = never;        // never: we read
+    time_point write_started_ = never;    // never: nothing is queued
+    time_point close_sent_at_ = never;    // never: it was not
+    std::uint64_t mask_state_;
+    std::uint32_t write_goal_ = 0;  // bytes to be accepted within write_timeout of write_started_
+    std::uint32_t write_accepted_ = 0;
+    close_code answer_ = close_code::no_status;  // to the peer's close frame
+    websocket::role role_;
+    end end_ = end::none;
+    bool pong_waits_ = false;
+    bool ping_waits_ = false;
+    bool answer_waits_ = false;
+    bool close_received_ = false;
+    bool eof_ = false;
 };
 
 }  // namespace kephas

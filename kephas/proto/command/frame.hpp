@@ -1,0 +1,47 @@
+#pragma once
+
+#include <kephas/base/bytes.hpp>
+
+#include <kephas/proto/websocket/opcode.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+namespace kephas {
+
+/// What a command asks for. Applications have everything but the reserved ids.
+enum class command_id : std::uint32_t {};
+
+inline constexpr command_id command_jsonrpc{0xFFFFFFFF};        ///< JSON-RPC requests, results and batch replies.
+inline constexpr command_id command_jsonrpc_error{0xFFFFFFFE};  ///< JSON-RPC error responses, and those of commands.
+
+/// Whether the framework keeps `id` for itself, so that no handler can be registered for it.
+[[nodiscard]] constexpr bool is_reserved(command_id id) noexcept { return id >= command_jsonrpc_error; }
+
+inline constexpr std::size_t command_id_size = 4;
+
+/// A command in a message that somebody else owns.
+struct command_view {
+    command_id id{};
+    bytes_view payload;
+};
+
+/// Reads `u32 big-endian id` and payload; none if the message is shorter than an id, which is the peer's error.
+/// The payload is a part of `message` and lives as long.
+[[nodiscard]] std::optional<command_view> decode_command(bytes_view message) noexcept;
+
+/// The message of a command: its id and a copy of its payload.
+[[nodiscard]] std::vector<std::byte> encode_command(command_id id, bytes_view payload);
+
+/// Room for the longest header that a server sends, and a command id.
+inline constexpr std::size_t max_server_frame_head = 14;
+
+/// Writes what stands before the payload of a server's frame, in one go: the WebSocket header and, if there is one,
+/// the command id. `payload_size` does not include the id. Returns the size of the head.
+std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
+                              std::optional<command_id> id, std::size_t payload_size) noexcept;
+
+}  // namespace kephas

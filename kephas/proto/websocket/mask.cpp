@@ -1,0 +1,31 @@
+#include <kephas/proto/websocket/mask.hpp>
+
+#include <array>
+
+namespace kephas::websocket {
+namespace {
+
+// memcpy instead of a cast: payloads are not aligned. Compilers turn four words into vector instructions.
+template <std::size_t Words>
+void mask_words(std::byte* bytes, std::uint64_t key) noexcept {
+    std::array<std::uint64_t, Words> words;
+    std::memcpy(words.data(), bytes, sizeof(words));
+    for (auto& word : words) word ^= key;
+    std::memcpy(bytes, words.data(), sizeof(words));
+}
+
+}  // namespace
+
+void apply_mask(mutable_bytes bytes, mask_key key) noexcept {
+    const auto half = static_cast<std::uint64_t>(key);
+    const std::uint64_t word = half << 32U | half;
+    std::byte* at = bytes.data();
+    std::size_t left = bytes.size();
+    for (; left >= 64; at += 64, left -= 64) mask_words<8>(at, word);
+    for (; left >= 8; at += 8, left -= 8) mask_words<1>(at, word);
+    std::array<std::byte, 8> tail;
+    std::memcpy(tail.data(), &word, sizeof(word));
+    for (std::size_t i = 0; i < left; ++i) at[i] ^= tail[i];
+}
+
+}  // namespace kephas::websocket
