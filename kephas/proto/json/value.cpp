@@ -1,0 +1,303 @@
+#include <kephas/proto/json/number.hpp>
+#include <kephas/proto/json/value.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+namespace kephas {
+
+namespace {
+
+// Up to here members are compared one by one; above it they are sorted, so that a peer that sends an object with
+// 100,000 keys cannot make it cost their square.
+constexpr std::size_t few_members = 16;
+
+constinit const json null_value;
+
+std::vector<json_member>::iterator find_key(std::vector<json_member>::iterator begin,
+                                            std::vector<json_member>::iterator end, std::string_view key) {
+    return std::find_if(begin, end, [key](const json_member& m) { return m.key == key; });
+}
+
+std::vector<std::size_t> order_of_keys(std::span<const json_member> members) {
+    std::vector<std::size_t> order(members.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [members](std::size_t a, std::size_t b) {
+        const int difference = members[a].key.compare(members[b].key);
+        return difference != 0 ? difference < 0 : a < b;
+    });
+    return order;
+}
+
+void merge_few_duplicates(std::vector<json_member>& members) {
+    auto end = members.begin();
+    for (auto next = members.begin(); next != members.end(); ++next) {
+        const auto same = find_key(members.begin(), end, next->key);
+        if (same != end) {
+            same->value = std::move(next->value);
+        } else {
+            if (end != next) *end = std::move(*next);
+            ++end;
+        }
+    }
+    members.erase(end, members.end());
+}
+
+void merge_many_duplicates(std::vector<json_member>& members) {
+    const auto order = order_of_keys(members);
+    std::vector<bool> superseded(members.size());
+    bool any = false;
+    for (std::size_t i = 0, first = 0; i < order.size(); ++i) {
+        if (members[order[i]].key != members[order[first]].key) first = i;
+        if (i == first) continue;
+        members[order[first]].value = std::move(members[order[i]].value);
+        superseded[order[i]] = any = true;
+    }
+    if (!any) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        if (superseded[i]) continue;
+        if (kept != i) members[kept] = std::move(members[i]);
+        ++kept;
+    }
+    members.erase(members.begin() + static_cast<std::ptrdiff_t>(kept), members.end());
+}
+
+bool equal_members(std::span<const json_member> a, std::span<const json_member> b) {
+    if (std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) { return x.key == y.key; }))
+        return std::equal(a.begin(), a.end(), b.begin(), b.end());
+    if (a.size() != b.size()) return false;
+    const auto order_a = order_of_keys(a);
+    const auto order_b = order_of_keys(b);
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        if (!(a[order_a[i]] == b[order_b[i]])) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+json json::array(std::initializer_list<json> elements) { return array(std::vector<json>{elements}); }
+
+json json::array(std::vector<json>&& elements) {
+    json value;
+    value.data_.elements = elements.empty() ? nullptr : new std::vector<json>{std::move(elements)};
+    value.rep_ = rep::array;
+    return value;
+}
+
+json json::object(std::initializer_list<json_member> members) { return object(std::vector<json_member>{members}); }
+
+json json::object(std::vector<json_member>&& members) {
+    if (members.size() <= few_members) {
+        merge_few_duplicates(members);
+    } else {
+        merge_many_duplicates(members);
+    }
+    json value;
+    value.data_.members = members.empty() ? nullptr : new std::vector<json_member>{std::move(members)};
+    value.rep_ = rep::object;
+    return value;
+}
+
+json json::number_text(std::string_view text) {
+    json value;
+    value.set_text(rep::decimal, text);
+    return value;
+}
+
+json_kind json::kind() const noexcept {
+    switch (rep_) {
+        case rep::null: return json_kind::null;
+        case rep::boolean: return json_kind::boolean;
+        case rep::int64:
+        case rep::uint64:
+        case rep::float64:
+        case rep::decimal: return json_kind::number;
+        case rep::string: return json_kind::string;
+        case rep::array: return json_kind::array;
+        case rep::object: return json_kind::object;
+    }
+    return json_kind::null;
+}
+
+std::optional<bool> json::as_bool() const noexcept {
+    if (rep_ != rep::boolean) return std::nullopt;
+    return data_.boolean;
+}
+
+std::optional<std::int64_t> json::as_int64() const noexcept {
+    if (rep_ == rep::int64) return data_.int64;
+    if (rep_ != rep::float64 && rep_ != rep::decimal) return std::nullopt;
+    const double value = *as_double();
+    if (!(value >= -0x1p63 && value < 0x1p63)) return std::nullopt;  // NaN too
+    const auto integer = static_cast<std::int64_t>(value);
+    if (static_cast<double>(integer) != value) return std::nullopt;
+    return integer;
+}
+
+std::optional<std::uint64_t> json::as_uint64() const noexcept {
+    if (rep_ == rep::uint64) return data_.uint64;
+    if (const auto integer = as_int64()) {
+        if (*integer < 0) return std::nullopt;
+        return static_cast<std::uint64_t>(*integer);
+    }
+    if (rep_ != rep::float64 && rep_ != rep::decimal) return std::nullopt;
+    const double value = *as_double();
+    if (!(value >= 0x1p63 && value < 0x1p64)) return std::nullopt;  // an integer, as every double of that size
+    return static_cast<std::uint64_t>(value);
+}
+
+std::optional<double> json::as_double() const noexcept {
+    switch (rep_) {
+        case rep::int64: return static_cast<double>(data_.int64);
+        case rep::uint64: return static_cast<double>(data_.uint64);
+        case rep::float64: return data_.float64;
+        case rep::decimal: return to_double(text()).value_or(std::numeric_limits<double>::infinity());
+        default: return std::nullopt;
+    }
+}
+
+std::optional<std::string_view> json::as_string() const noexcept {
+    if (rep_ != rep::string) return std::nullopt;
+    return text();
+}
+
+std::size_t json::size() const noexcept { return rep_ == rep::object ? members().size() : elements().size(); }
+
+std::span<const json> json::elements() const noexcept {
+    if (rep_ != rep::array || data_.elements == nullptr) return {};
+    return *data_.elements;
+}
+
+std::span<json> json::elements() noexcept {
+    if (rep_ != rep::array || data_.elements == nullptr) return {};
+    return *data_.elements;
+}
+
+std::span<const json_member> json::members() const noexcept {
+    if (rep_ != rep::object || data_.members == nullptr) return {};
+    return *data_.members;
+}
+
+const json* json::find(std::string_view key) const noexcept {
+    for (const json_member& member : members()) {
+        if (member.key == key) return &member.value;
+    }
+    return nullptr;
+}
+
+json* json::find(std::string_view key) noexcept { return const_cast<json*>(std::as_const(*this).find(key)); }
+
+const json& json::at(std::string_view key) const noexcept {
+    const json* const found = find(key);
+    return found != nullptr ? *found : null_value;
+}
+
+const json& json::at(std::size_t index) const noexcept {
+    const auto all = elements();
+    return index < all.size() ? all[index] : null_value;
+}
+
+json& json::operator[](std::string_view key) {
+    if (json* const found = find(key)) return *found;
+    if (rep_ != rep::object) *this = object();
+    if (data_.members == nullptr) data_.members = new std::vector<json_member>;
+    return data_.members->emplace_back(json_member{std::string{key}, json{}}).value;
+}
+
+json& json::push_back(json element) {
+    if (rep_ != rep::array) *this = array();
+    if (data_.elements == nullptr) data_.elements = new std::vector<json>;
+    return data_.elements->emplace_back(std::move(element));
+}
+
+bool json::erase(std::string_view key) {
+    if (rep_ != rep::object || data_.members == nullptr) return false;
+    const auto found = find_key(data_.members->begin(), data_.members->end(), key);
+    if (found == data_.members->end()) return false;
+    data_.members->erase(found);
+    return true;
+}
+
+bool json::equal(const json& a, const json& b) {
+    if (a.kind() != b.kind()) return false;
+    switch (a.kind()) {
+        case json_kind::null: return true;
+        case json_kind::boolean: return a.data_.boolean == b.data_.boolean;
+        case json_kind::string: return a.text() == b.text();
+        case json_kind::array:
+            return std::equal(a.elements().begin(), a.elements().end(), b.elements().begin(), b.elements().end());
+        case json_kind::object: return equal_members(a.members(), b.members());
+        case json_kind::number: break;
+    }
+    // Integers are compared as such: as doubles 2^53 and 2^53 + 1 would be one.
+    const auto a_int = a.as_int64(), b_int = b.as_int64();
+    if (a_int || b_int) return a_int == b_int;
+    const auto a_uint = a.as_uint64(), b_uint = b.as_uint64();
+    if (a_uint || b_uint) return a_uint == b_uint;
+    return *a.as_double() == *b.as_double();
+}
+
+void json::set_int64(std::int64_t value) noexcept {
+    rep_ = rep::int64;
+    data_.int64 = value;
+}
+
+void json::set_uint64(std::uint64_t value) noexcept {
+    if (value <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        set_int64(static_cast<std::int64_t>(value));
+    } else {
+        rep_ = rep::uint64;
+        data_.uint64 = value;
+    }
+}
+
+void json::set_text(rep kind, std::string_view text) {
+    if (text.size() <= max_small) {
+        std::copy(text.begin(), text.end(), data_.small);
+        text_size_ = static_cast<std::uint8_t>(text.size());
+    } else {
+        data_.text = {new char[text.size()], text.size()};
+        std::memcpy(data_.text.data, text.data(), text.size());
+        text_size_ = on_heap;
+    }
+    rep_ = kind;  // last: if the allocation fails this is still null
+}
+
+std::string_view json::text() const noexcept {
+    if (text_size_ == on_heap) return {data_.text.data, data_.text.size};
+    return {data_.small, text_size_};
+}
+
+void json::copy_from(const json& other) {
+    switch (other.rep_) {
+        case rep::decimal:
+        case rep::string: set_text(other.rep_, other.text()); return;
+        case rep::array:
+            data_.elements = other.data_.elements == nullptr ? nullptr : new std::vector<json>(*other.data_.elements);
+            break;
+        case rep::object:
+            data_.members =
+                other.data_.members == nullptr ? nullptr : new std::vector<json_member>(*other.data_.members);
+            break;
+        default: data_ = other.data_;
+    }
+    rep_ = other.rep_;
+}
+
+void json::destroy() noexcept {
+    switch (rep_) {
+        case rep::decimal:
+        case rep::string:
+            if (text_size_ == on_heap) delete[] data_.text.data;
+            break;
+        case rep::array: delete data_.elements; break;
+        case rep::object: delete data_.members; break;
+        default: break;
+    }
+}
+
+}  // namespace kephas
