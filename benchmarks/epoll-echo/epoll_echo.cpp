@@ -1,7 +1,8 @@
 // The reference that every other server is measured against: a WebSocket echo (RFC 6455) that is nothing but a
 // level-triggered epoll loop on one thread. All connections share one read buffer; frames are parsed in it, and
 // unmasking moves each payload to its place behind the reply header, so that all replies of one read leave in one
-// write and nothing is copied. An idle connection owns no buffer.
+// write and nothing is copied. An idle connection owns no buffer. It checks what it has to in order to find the frames,
+// and neither UTF-8 nor the order of fragments.
 #include <CLI/CLI.hpp>
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -24,7 +25,6 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -32,7 +32,7 @@
 namespace {
 
 constexpr std::size_t shared_size = 256 * 1024;
-constexpr std::size_t close_frame_size = 4;  // may be written behind a broken frame: room kept past the shared buffer
+constexpr std::size_t close_frame_size = 4;  // may be written over a shorter broken frame: room past the shared buffer
 constexpr std::size_t max_head = 8 * 1024;
 constexpr std::uint64_t max_payload = 64 * 1024 * 1024;
 
@@ -43,10 +43,7 @@ int checked(int result, const char* what) {
 
 /// Bytes that outlive a read. Grows without clearing what it gains, which std::vector would.
 struct byte_buffer {
-    struct deleter {
-        void operator()(std::uint8_t* bytes) const noexcept { std::free(bytes); }
-    };
-    std::unique_ptr<std::uint8_t, deleter> data;
+    std::unique_ptr<std::uint8_t, decltype([](std::uint8_t* bytes) { std::free(bytes); })> data;
     std::size_t size = 0;
     std::size_t capacity = 0;
 
@@ -125,8 +122,7 @@ std::uint16_t objection(std::uint8_t first, std::uint8_t second, std::uint64_t l
     const unsigned opcode = first & 0x0FU;
     const bool control = opcode >= 8;
     const bool unknown = control ? opcode > 10 : opcode > 2;
-    const bool masked = (second & 0x80U) != 0;
-    if ((first & 0x70U) != 0 || unknown || !masked) return 1002;
+    if ((first & 0x70U) != 0 || unknown || (second & 0x80U) == 0) return 1002;  // the last: not masked
     if (control && (length > 125 || (first & 0x80U) == 0 || (opcode == 8 && length == 1))) return 1002;
     return length > max_payload ? 1009 : 0;
 }
@@ -154,10 +150,9 @@ echoed echo_frames(connection& c, std::uint8_t* in, const std::uint8_t* end) noe
             break;
         }
         const std::size_t header_size = 2 + extra + 4;
-        if (available < header_size + length) {
-            c.wanted = header_size + length;
-            break;
-        }
+        c.wanted = header_size + length;
+        if (available < c.wanted) break;
+        c.wanted = 0;
         const std::uint8_t first = in[0];
         const unsigned opcode = first & 0x0FU;
         std::uint32_t key;
@@ -175,7 +170,7 @@ echoed echo_frames(connection& c, std::uint8_t* in, const std::uint8_t* end) noe
 }
 
 /// The value of a header field in the head of a request, or nothing.
-std::optional<std::string_view> header_value(std::string_view head, std::string_view name) noexcept {
+std::string_view header_value(std::string_view head, std::string_view name) noexcept {
     for (std::size_t at = head.find("\r\n"); at != std::string_view::npos; at = head.find("\r\n", at)) {
         at += 2;
         if (head.size() - at <= name.size() || head[at + name.size()] != ':') continue;
@@ -185,14 +180,14 @@ std::optional<std::string_view> header_value(std::string_view head, std::string_
         value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
         return value.substr(0, value.find_last_not_of(" \t") + 1);
     }
-    return std::nullopt;
+    return {};
 }
 
 /// The answer to a request for a WebSocket (section 4.2.2), or nothing if it is none.
-std::optional<std::string> handshake_answer(std::string_view head) {
-    const auto key = header_value(head, "Sec-WebSocket-Key");
-    if (!head.starts_with("GET ") || !key) return std::nullopt;
-    const std::string salted = std::string{*key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+std::string handshake_answer(std::string_view head) {
+    const std::string_view key = header_value(head, "Sec-WebSocket-Key");
+    if (!head.starts_with("GET ") || key.empty()) return {};
+    const std::string salted = std::string{key} + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     std::array<unsigned char, SHA_DIGEST_LENGTH> digest;
     SHA1(reinterpret_cast<const unsigned char*>(salted.data()), salted.size(), digest.data());
     std::array<unsigned char, 4 * ((SHA_DIGEST_LENGTH + 2) / 3) + 1> accept;
@@ -206,6 +201,12 @@ public:
     explicit loop(std::uint16_t port)
         : epoll_{checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")},
           listener_{checked(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket")} {
+        sigset_t endings;
+        sigemptyset(&endings);
+        for (const int signal : {SIGTERM, SIGINT}) sigaddset(&endings, signal);
+        sigprocmask(SIG_BLOCK, &endings, nullptr);
+        watch(EPOLL_CTL_ADD, checked(signalfd(-1, &endings, SFD_CLOEXEC), "signalfd"), EPOLLIN, nullptr);
+
         const int on = 1;
         checked(setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
         sockaddr_in address{};
@@ -214,18 +215,11 @@ public:
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         checked(bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
         checked(listen(listener_, 4096), "listen");
+        watch(EPOLL_CTL_ADD, listener_, EPOLLIN, &listener_);
         socklen_t size = sizeof address;
         checked(getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
         std::printf("listening on 127.0.0.1:%u\n", unsigned{ntohs(address.sin_port)});
         std::fflush(stdout);
-
-        sigset_t endings;
-        sigemptyset(&endings);
-        sigaddset(&endings, SIGTERM);
-        sigaddset(&endings, SIGINT);
-        sigprocmask(SIG_BLOCK, &endings, nullptr);
-        watch(EPOLL_CTL_ADD, checked(signalfd(-1, &endings, SFD_CLOEXEC), "signalfd"), EPOLLIN, nullptr);
-        watch(EPOLL_CTL_ADD, listener_, EPOLLIN, &listener_);
     }
 
     /// Until SIGTERM or SIGINT.
@@ -239,11 +233,10 @@ public:
                 if (event.data.ptr == nullptr) return;
                 if (event.data.ptr == &listener_) {
                     accept_all();
-                } else if (auto& c = *static_cast<connection*>(event.data.ptr); c.unsent.size > 0) {
-                    on_writable(c);
-                } else {
-                    on_readable(c);
+                    continue;
                 }
+                auto& c = *static_cast<connection*>(event.data.ptr);
+                c.unsent.size > 0 ? on_writable(c) : on_readable(c);
             }
         }
     }
@@ -278,8 +271,9 @@ private:
         // A frame that fits into the shared buffer is completed there; a larger one is read into memory of its own,
         // which grows with what has arrived and takes no byte more than the frame.
         const bool own = c.wanted > shared_size;
-        const std::size_t room = own ? std::min(c.wanted, std::max(2 * c.kept.size, shared_size)) : shared_size;
-        if (own && c.kept.capacity < room) c.kept.reserve(room);
+        if (own && (c.kept.size == c.kept.capacity || c.kept.capacity < shared_size))
+            c.kept.reserve(std::min(c.wanted, std::max(2 * c.kept.size, shared_size)));
+        const std::size_t room = own ? c.kept.capacity : shared_size;
         std::uint8_t* const begin = own ? c.kept.data.get() : shared_.data();
         const std::size_t had = c.kept.size;
         if (!own && had > 0) std::memcpy(begin, c.kept.data.get(), had);
@@ -288,10 +282,7 @@ private:
         if (got <= 0) return drop(c);
         if (c.state == phase::closing) return;  // only waiting for the peer to close
         const std::uint8_t* const end = begin + had + got;
-        if (own) {
-            c.kept.size += static_cast<std::size_t>(got);
-            if (c.kept.size < c.wanted) return;
-        }
+        if (own && (c.kept.size += static_cast<std::size_t>(got)) < c.wanted) return;
 
         std::uint8_t* frames = begin;
         if (c.state == phase::handshake) {
@@ -299,8 +290,8 @@ private:
             const std::size_t blank = head.find("\r\n\r\n");
             if (blank == std::string_view::npos)
                 return head.size() < max_head ? c.kept.assign(begin, head.size()) : drop(c);
-            const auto answer = handshake_answer(head.substr(0, blank + 2));
-            if (!answer || send(c.fd, answer->data(), answer->size(), MSG_NOSIGNAL) < 0) return drop(c);
+            const std::string answer = handshake_answer(head.substr(0, blank + 2));
+            if (answer.empty() || send(c.fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) return drop(c);
             c.state = phase::open;
             frames += blank + 4;
         }
