@@ -5,7 +5,8 @@
 #
 # BUILD_DIR is "build" unless given. Each COMMAND is a server on 127.0.0.1 that echoes WebSocket messages; it is run with
 # --port 0 and must print "listening on ADDRESS:PORT", or it contains %p, which becomes a free port. Without any, the
-# kephas-echo of the build is compared in each of its ways to dispatch.
+# kephas-echo of the build is compared in each of its ways to dispatch. A server has to be one process, or the process
+# that is started the one that does the work; replies may overtake each other.
 #
 # The servers take turns (A B C A B C ...), each with a new process, and a ratio is taken within a round only: the
 # machine may be slow for a while, but then for all of them. Server on CPU 0, load on CPU 1. Prints markdown.
@@ -84,7 +85,7 @@ start_server() { # COMMAND: sets server and port
     rm -f "$work/out"
     mkfifo "$work/out"
     # shellcheck disable=SC2086  # the command is words
-    (pin 0 $command) >"$work/out" 3<&- &
+    pin 0 $command >"$work/out" &
     server=$!
     exec 3<"$work/out"
     if [ -z "$port" ]; then
@@ -109,8 +110,8 @@ while [ "$round" -le "$rounds" ]; do
         while IFS='	' read -r name command; do
             index=$((index + 1))
             start_server "$command"
-            report=$( (pin 1 "$bin/kephas-load" --json --port "$port" --server-pid "$server" --seconds "$seconds" --unordered \
-                --connections "$connections" --in-flight "$in_flight" --payload "$payload") </dev/null) ||
+            report=$(pin 1 "$bin/kephas-load" --json --port "$port" --server-pid "$server" --seconds "$seconds" \
+                --unordered --connections "$connections" --in-flight "$in_flight" --payload "$payload" </dev/null) ||
                 { echo "$name: failed" >&2; exit 1; }
             stop_server
             echo "$shape $index $round $(echo "$report" | field server_cpu_us_per_message)" >>"$work/results"

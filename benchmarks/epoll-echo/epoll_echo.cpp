@@ -5,6 +5,7 @@
 // and neither UTF-8 nor the order of fragments.
 #include <CLI/CLI.hpp>
 #include <arpa/inet.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
@@ -34,6 +35,7 @@ namespace {
 constexpr std::size_t shared_size = 256 * 1024;
 constexpr std::size_t close_frame_size = 4;  // may be written over a shorter broken frame: room past the shared buffer
 constexpr std::size_t max_head = 8 * 1024;
+constexpr int on = 1;
 constexpr std::uint64_t max_payload = 64 * 1024 * 1024;
 
 int checked(int result, const char* what) {
@@ -112,8 +114,7 @@ std::uint8_t* put_header(std::uint8_t* to, std::uint8_t first, std::uint64_t len
 
 std::uint8_t* put_close(std::uint8_t* to, std::uint16_t code) noexcept {
     to = put_header(to, 0x88, 2);
-    *to++ = static_cast<std::uint8_t>(code >> 8U);
-    *to++ = static_cast<std::uint8_t>(code & 0xFFU);
+    for (const unsigned shift : {8U, 0U}) *to++ = static_cast<std::uint8_t>(code >> shift);
     return to;
 }
 
@@ -207,7 +208,6 @@ public:
         sigprocmask(SIG_BLOCK, &endings, nullptr);
         watch(EPOLL_CTL_ADD, checked(signalfd(-1, &endings, SFD_CLOEXEC), "signalfd"), EPOLLIN, nullptr);
 
-        const int on = 1;
         checked(setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), "SO_REUSEADDR");
         sockaddr_in address{};
         address.sin_family = AF_INET;
@@ -254,7 +254,6 @@ private:
             const int fd = accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR)) return;
             checked(fd, "accept4");
-            const int on = 1;
             checked(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), "TCP_NODELAY");
             auto c = std::make_unique<connection>();
             c->fd = fd;
@@ -316,8 +315,7 @@ private:
 
     void on_writable(connection& c) {
         const ssize_t sent = send(c.fd, c.unsent.data.get() + c.sent, c.unsent.size - c.sent, MSG_NOSIGNAL);
-        if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        if (sent < 0) return drop(c);
+        if (sent < 0) return errno == EAGAIN ? void() : drop(c);
         c.sent += static_cast<std::size_t>(sent);
         if (c.sent < c.unsent.size) return;
         c.unsent = {};
@@ -337,6 +335,8 @@ int main(int argc, char** argv) {
     std::uint16_t port = 0;
     app.add_option("--port", port, "port on 127.0.0.1; 0 lets the system choose")->required();
     CLI11_PARSE(app, argc, argv);
+    // the memory of a large frame is wanted again soon: do not give it back to the system
+    for (const int threshold : {M_MMAP_THRESHOLD, M_TRIM_THRESHOLD}) mallopt(threshold, 32 * 1024 * 1024);
     try {
         rlimit files{};
         getrlimit(RLIMIT_NOFILE, &files);
