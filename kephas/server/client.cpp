@@ -5,8 +5,10 @@
 
 #include <kephas/server/client.hpp>
 #include <kephas/server/client_state.hpp>
+#include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/outbound_frames.hpp>
+#include <kephas/server/shard.hpp>
 
 #include <asio/this_coro.hpp>
 #include <asio/steady_timer.hpp>
@@ -64,7 +66,7 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
             if (!ec) state->calls().end(id, errc::timed_out);
         });
     }
-    outbound_frame frame = make_text(payload{jsonrpc::encode_request(id, method, params)});
+    outbound_frame frame = make_text(payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)});
     co_await send_frame(state, std::move(frame));
 
     std::error_code ec;
@@ -95,6 +97,8 @@ std::optional<std::string> client::query(std::string_view name) const {
     request.query_string = facts_of(state_).query_string;
     return request.query(name);
 }
+
+clients client::clients() const { return state_ ? kephas::clients{state_->home()->registry()} : kephas::clients{}; }
 
 bool client::is_alive() const noexcept { return state_ && state_->alive(); }
 

@@ -13,9 +13,11 @@
 #include <asio/awaitable.hpp>
 
 #include <any>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +25,7 @@
 namespace kephas {
 
 class client_state;
+class clients;
 
 using client_id = uuid;
 
@@ -46,6 +49,9 @@ public:
     [[nodiscard]] std::optional<std::string> header(std::string_view name) const;
     /// A parameter of the query of the handshake's target, decoded.
     [[nodiscard]] std::optional<std::string> query(std::string_view name) const;
+
+    /// All clients of the server, this one among them.
+    [[nodiscard]] kephas::clients clients() const;
 
     [[nodiscard]] bool is_alive() const noexcept;
     /// Why the connection ended; nothing while it lives.
@@ -114,18 +120,18 @@ private:
 /// The client answered a call with a JSON-RPC error.
 class rpc_failure : public std::runtime_error {
 public:
-    rpc_failure(int code, std::string peer_message, json data)
+    rpc_failure(std::int64_t code, std::string peer_message, json data)
         : std::runtime_error{"the client answered with a JSON-RPC error"},
           code_{code},
           peer_message_{std::move(peer_message)},
           data_{std::move(data)} {}
 
-    [[nodiscard]] int code() const noexcept { return code_; }
+    [[nodiscard]] std::int64_t code() const noexcept { return code_; }
     [[nodiscard]] const std::string& peer_message() const noexcept { return peer_message_; }  ///< Not to be trusted.
     [[nodiscard]] const json& data() const noexcept { return data_; }
 
 private:
-    int code_;
+    std::int64_t code_;
     std::string peer_message_;
     json data_;
 };

@@ -47,6 +47,7 @@ public:
     [[nodiscard]] const client_facts& facts() const noexcept { return facts_; }
     [[nodiscard]] const server_options& options() const noexcept { return *options_; }
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+    [[nodiscard]] const std::shared_ptr<shard>& home() const noexcept { return home_; }
     [[nodiscard]] kephas::outbox& out() noexcept { return outbox_; }
     [[nodiscard]] call_table& calls() noexcept { return calls_; }
     [[nodiscard]] handler_work& work() noexcept { return work_; }

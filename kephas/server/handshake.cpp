@@ -104,6 +104,7 @@ asio::awaitable<void> session::serve_http(http::request request) {
 }
 
 asio::awaitable<void> session::respond(http::response response, bool head_only) {
+    if (std::exchange(responding_, true)) co_return;  // the drain was faster
     if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     const bool written = co_await write_all(head_only ? http::serialize_head(response) : http::serialize(response));
     if (!written) co_return;
@@ -186,6 +187,7 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
         state_->set_identity(*decision->identity());
     }
 
+    if (std::exchange(responding_, true)) co_return false;  // refused by the drain meanwhile
     const time_point now = clock::now();
     machine_.emplace(websocket::role::server, context_.session, now);
     if (!rest.empty()) machine_->handle(std::move(rest), now);

@@ -57,7 +57,7 @@ public:
 private:
     void clear() {
         static constexpr std::size_t worth_keeping = 64;
-        if (jobs_.capacity() > worth_keeping) jobs_ = {};
+        if (jobs_.capacity() > worth_keeping) jobs_ = std::vector<job>{};
         jobs_.clear();
         next_ = 0;
     }

@@ -44,6 +44,15 @@ public:
     /// Somebody queued a frame, asked for the end, or ended a handler.
     void on_wake();
 
+    // The drain, from any thread.
+    /// Ends the handshake with 503, or closes with `code` once the handlers have ended.
+    void request_leave(close_code code);
+    /// Cancels the handlers and closes with `code` without waiting for them.
+    void request_cancel(close_code code);
+    /// Ends the connection with a reset.
+    void request_cut();
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+
     void timer_expired() noexcept override;
     [[nodiscard]] std::optional<job> next() override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
@@ -81,6 +90,7 @@ private:
     void start_handlers();
 
     // the end (session_end.cpp)
+    void refuse_handshake();
     void check_end_requests(time_point now);
     void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
     void lost();
@@ -124,6 +134,7 @@ private:
     bool finished_ = false;
     bool reading_paused_ = false;
     bool counted_ = false;
+    bool responding_ = false;  // an HTTP response has begun
 };
 
 }  // namespace kephas

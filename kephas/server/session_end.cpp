@@ -3,6 +3,8 @@
 
 #include <kephas/server/session.hpp>
 
+#include <asio/post.hpp>
+
 #include <array>
 #include <utility>
 
@@ -90,6 +92,41 @@ void session::advance_end(time_point now) {
     send_ended_ = true;
     stream_->shutdown_send();
     deadline_ = now + context_.options->linger_timeout;
+    reschedule();
+}
+
+void session::request_leave(close_code code) {
+    asio::post(strand_, [self = shared_from_this(), code] {
+        if (self->phase_ == phase::handshake) self->refuse_handshake();
+        else self->state_->start_leaving(code);
+    });
+}
+
+void session::request_cancel(close_code code) {
+    asio::post(strand_, [self = shared_from_this(), code] {
+        if (self->phase_ == phase::handshake) return self->stream_->close();
+        self->state_->work().cancel();
+        self->state_->fail(code, {});
+    });
+}
+
+void session::request_cut() {
+    asio::post(strand_, [self = shared_from_this()] {
+        self->stream_->abort();
+        if (self->phase_ == phase::open || self->phase_ == phase::ending) self->lost();
+    });
+}
+
+void session::refuse_handshake() {
+    if (responding_) return;  // it has its answer already
+    responding_ = true;
+    const std::string text = http::serialize(
+        http::text_response(http::status_code::service_unavailable, "the server is shutting down\n"));
+    const bytes_view part[] = {as_bytes(text)};
+    std::error_code ignored;
+    (void)stream_->write_some(part, ignored);  // a few bytes into an empty socket: they fit, or nobody is there
+    stream_->shutdown_send();
+    deadline_ = std::min(deadline_, clock::now() + std::min(context_.options->linger_timeout, duration{std::chrono::milliseconds{200}}));
     reschedule();
 }
 

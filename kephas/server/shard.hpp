@@ -20,6 +20,7 @@ namespace kephas {
 
 class client_state;
 class handler_pool;
+struct client_registry;
 
 /// Something with a deadline on a shard's wheel.
 class timer_target : public timer_entry {
@@ -47,6 +48,10 @@ public:
     /// The runners of `on_strand` handlers, when all clients of the shard share its thread; otherwise null.
     [[nodiscard]] handler_pool* strand_handlers() noexcept { return strand_handlers_.get(); }
     void set_strand_handlers(std::shared_ptr<handler_pool> handlers) noexcept { strand_handlers_ = std::move(handlers); }
+
+    /// The registry that this shard is a part of: how a client's handle finds the others.
+    void set_registry(std::weak_ptr<const client_registry> registry) noexcept { registry_ = std::move(registry); }
+    [[nodiscard]] const std::weak_ptr<const client_registry>& registry() const noexcept { return registry_; }
 
     /// What the clients of this shard read into; only on its thread, if it has one.
     [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
@@ -78,6 +83,7 @@ private:
     asio::any_io_executor executor_;
     threading mode_;
     std::shared_ptr<handler_pool> strand_handlers_;
+    std::weak_ptr<const client_registry> registry_;
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;
