@@ -6,7 +6,7 @@
 #include <kephas/proto/websocket/decoder.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
-#include "hex.hpp"
+#include <support/hex.hpp>
 
 #include <algorithm>
 #include <array>

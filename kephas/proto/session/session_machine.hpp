@@ -83,8 +83,9 @@ public:
     void handle_eof();
     /// To be called at `poll_timeout()` or later; early calls do nothing.
     void handle_timeout(time_point now);
-    /// How much is queued for the peer, and whether the kernel has taken any of it since the last call
-    /// (for the slow-consumer rule).
+    /// The kernel has accepted `accepted` bytes since the last call, and `still_queued` bytes wait. The slow-consumer
+    /// rule: within `write_timeout` it must accept 64 KiB, or what waited when that time began if that is less.
+    /// To be called when something is queued to an empty queue, and after each write.
     void handle_write_progress(std::size_t accepted, std::size_t still_queued, time_point now);
     /// While we do not read on purpose, the deadlines of what the peer sends are suspended; reading renews the
     /// read deadline.
