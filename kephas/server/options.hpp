@@ -68,8 +68,8 @@ struct server_options {
     std::size_t max_text_message = 512 * 1024;          ///< The same for text.
     std::size_t max_json_message = 512 * 1024;          ///< JSON on either opcode. More: -32600.
     std::size_t max_batch = 100;                        ///< Requests in a JSON-RPC batch.
-    std::size_t max_fragments = 131'072;                ///< Per message; beyond it: 1008.
-    std::size_t max_empty_fragments = 1'024;            ///< In a row; beyond it: 1008.
+    std::uint32_t max_fragments = 131'072;                ///< Per message; beyond it: 1008.
+    std::uint32_t max_empty_fragments = 1'024;            ///< In a row; beyond it: 1008.
     std::size_t max_head = 15'000;                      ///< The head of an HTTP request; beyond it: 431.
     std::size_t max_clients = 0;                        ///< Beyond it: 503. Zero: as many as the system allows.
     in_flight_options in_flight{};

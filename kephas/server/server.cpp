@@ -1,5 +1,7 @@
 #include <kephas/base/error.hpp>
 
+#include <kephas/net/socket_stream.hpp>
+
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
 #include <kephas/server/server_context.hpp>

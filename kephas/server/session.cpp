@@ -1,6 +1,8 @@
+#include <kephas/proto/websocket/encoder.hpp>
+
 #include <kephas/server/session.hpp>
 
-#include <asio/dispatch.hpp>
+#include <asio/error.hpp>
 #include <asio/post.hpp>
 
 #include <array>
@@ -106,7 +108,7 @@ bool session::take_controls() {
     std::array<std::byte, websocket::max_control_frame> buffer;
     while (const std::size_t size = machine_->poll_control(buffer)) {
         const bytes_view frame = bytes_view{buffer}.first(size);
-        const bool is_close = (frame[0] & std::byte{0x0F}) == std::byte{static_cast<unsigned char>(websocket::opcode::close)};
+        const bool is_close = (frame[0] & std::byte{0x0F}) == static_cast<std::byte>(websocket::opcode::close);
         if (is_close) {
             state_->out().close(frame);  // the answer to theirs, behind what is queued
         } else if (!state_->out().push_control(frame)) {

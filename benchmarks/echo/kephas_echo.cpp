@@ -1,0 +1,67 @@
+// The server that benchmarks and conformance suites talk to: an echo on 127.0.0.1, any origin, no rate limits.
+#include <kephas/kephas.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <exception>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace {
+
+constexpr kephas::command_id echo_command{0x0100};
+
+asio::awaitable<std::optional<kephas::payload>> echo(kephas::request request) {
+    co_return kephas::payload{request.share()};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::uint16_t port = 0;
+    unsigned io_threads = 1;
+    unsigned pool_threads = 1;
+    kephas::dispatch policy = kephas::dispatch::pool;
+    bool raw = false;
+    const std::map<std::string, kephas::dispatch> policies{{"pool", kephas::dispatch::pool},
+                                                           {"serial", kephas::dispatch::serial},
+                                                           {"on_strand", kephas::dispatch::on_strand}};
+    CLI::App app{"kephas-echo: echoes the payload of command 0x0100, or with --raw every message"};
+    app.add_option("--port", port, "TCP port on 127.0.0.1; 0 takes a free one")->required();
+    app.add_option("--io-threads", io_threads, "threads that read and write; 0: one per core")->capture_default_str();
+    app.add_option("--pool-threads", pool_threads, "threads that run handlers; 0: one per core")->capture_default_str();
+    app.add_option("--dispatch", policy, "where the handler runs")->transform(CLI::CheckedTransformer(policies));
+    app.add_flag("--raw", raw, "echo every message as it came, text as text, up to 32 MiB");
+    CLI11_PARSE(app, argc, argv);
+
+    kephas::router routes;
+    if (raw) routes.raw(policy, echo);
+    else routes.on(echo_command, policy, echo);
+
+    kephas::server_options options;
+    options.listen = {"ws://127.0.0.1:" + std::to_string(port) + "/ws"};
+    options.origins = kephas::any_origin();
+    options.rate_limit = kephas::no_rate_limit();
+    options.control_rate_limit = kephas::no_rate_limit();
+    options.io_threads = io_threads;
+    options.pool_threads = pool_threads;
+    if (raw) {
+        constexpr std::size_t limit = 32 * 1024 * 1024;
+        options.max_binary_payload = limit;
+        options.max_text_message = limit;
+    }
+    options.log = kephas::logger{kephas::log_level::warning, kephas::stderr_sink()};
+    try {
+        kephas::server server{std::move(routes), options};
+        server.listen();
+        std::printf("listening on 127.0.0.1:%u\n", static_cast<unsigned>(server.port()));
+        std::fflush(stdout);
+        server.run();
+        return 0;
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "kephas-echo: %s\n", error.what());
+        return 1;
+    }
+}
