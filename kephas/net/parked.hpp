@@ -54,8 +54,10 @@ public:
 
 private:
     void do_resume(std::error_code ec) override {
+        // Nothing stays behind here: whoever still holds this must not keep the executor from running out of work.
+        const auto work = std::move(work_);
         // Always posted: whoever resumes may hold a lock, or be deep inside another coroutine.
-        asio::post(work_, [handler = std::move(handler_), ec]() mutable {
+        asio::post(work, [handler = std::move(handler_), ec]() mutable {
             auto slot = asio::get_associated_cancellation_slot(handler);
             if (slot.is_connected()) slot.clear();
             std::move(handler)(ec);
