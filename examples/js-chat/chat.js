@@ -182,11 +182,15 @@ function arrange(index) {
   const entry = entries[index];
   if (!entry) return;
   const previous = entries[index - 1];
-  const newDay = !previous || previous.date.toDateString() !== entry.date.toDateString();
-  if (newDay && !entry.day) {
-    entry.day = make('li', 'day', dayName(entry.date));
+  const newDay = !previous || !sameDay(previous.date, entry.date);
+  const needsLine = newDay && (previous !== undefined || !sameDay(entry.date, new Date()));
+  if (needsLine && !entry.day) {
+    entry.day = make('li', 'day');
     items.insertBefore(entry.day, entry.element);
-  } else if (!newDay && entry.day) {
+    for (const each of entries) {  // a page that stays open overnight: what was "Today" is "Yesterday" now
+      if (each.day) each.day.textContent = dayName(each.date);
+    }
+  } else if (!needsLine && entry.day) {
     entry.day.remove();
     entry.day = null;
   }
@@ -196,11 +200,15 @@ function arrange(index) {
   entry.element.classList.toggle('first', !grouped);
 }
 
+function sameDay(a, b) {
+  return a.toDateString() === b.toDateString();
+}
+
 function dayName(date) {
-  const today = new Date();
-  if (date.toDateString() === today.toDateString()) return 'Today';
-  today.setDate(today.getDate() - 1);
-  return date.toDateString() === today.toDateString() ? 'Yesterday' : dayFormat.format(date);
+  const day = new Date();
+  if (sameDay(date, day)) return 'Today';
+  day.setDate(day.getDate() - 1);
+  return sameDay(date, day) ? 'Yesterday' : dayFormat.format(date);
 }
 
 function dropOldest() {
