@@ -24,8 +24,8 @@
  *     chat.history {limit} the latest messages, oldest first; limit 50 when it is missing, at most 100
  *
  * Before its first 0x0008 a client is not listed, joins and leaves unannounced, and what it says is signed
- * "Guest_" + the first 8 characters of its id. A command that is refused is answered on 0xFFFFFFFE; the error's
- * data.command is the id of the command, its message is shown to the user.
+ * "Guest_" + the first 8 characters of its id. A command that is refused is answered on 0xFFFFFFFE with an error
+ * whose message is fit for the user to read.
  */
 (function () {
 'use strict';

@@ -75,6 +75,7 @@ export class Peer {
     this.closed = new Promise((resolve) => {
       socket.on('close', (code, reason) => resolve({ code, reason: reason.toString() }));
     });
+    socket.on('error', () => {});  // a close follows
     socket.on('message', (data, binary) => this.messages.push(parse(data, binary)));
   }
 
@@ -89,7 +90,7 @@ export class Peer {
   /** The next message with this command id; others before it are skipped. */
   async nextOf(id) {
     for (;;) {
-      const message = await this.messages.next(`command 0x${id.toString(16)}`);
+      const message = await this.messages.next(`command ${id}`);
       if (message.id === id) return message;
     }
   }
