@@ -147,13 +147,15 @@ function addMessage(message, { live }) {
   }
 }
 
-function addNotice(text) {
-  insert({ date: new Date(), element: make('li', 'notice', text) }, { live: true, own: false });
+function addNotice(before, username, after) {
+  const element = make('li', 'notice');
+  element.append(before, make('bdi', '', username), after);
+  insert({ date: new Date(), element }, { live: true, own: false });
 }
 
 /** What is live goes to the end, whatever the clocks say; history to its place. */
 function insert(entry, { live, own }) {
-  const follow = own || atBottom();
+  const follow = own || pinned;
   const last = entries.at(-1);
   entry.key = entry.date.getTime();
   if (live && last) entry.key = Math.max(entry.key, last.key);
@@ -233,10 +235,6 @@ function clearConversation() {
 
 let pinned = true;
 
-function atBottom() {
-  return pinned;
-}
-
 function toBottom() {
   log.scrollTop = log.scrollHeight;
   pinned = true;
@@ -249,8 +247,12 @@ function showNewer() {
   $('newer-text').textContent = plural(unread, 'new message', 'new messages');
 }
 
+let lastTop = 0;
 log.addEventListener('scroll', () => {
-  pinned = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
+  const nearBottom = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
+  if (nearBottom) pinned = true;
+  else if (log.scrollTop < lastTop) pinned = false;  // only the reader scrolls up; what comes below does not
+  lastTop = log.scrollTop;
   if (pinned && unread > 0) {
     unread = 0;
     showNewer();
@@ -288,6 +290,7 @@ function showUsers() {
     const element = make('li');
     const text = make('div', 'user-text');
     const name = make('div', 'user-name', user.username);
+    name.dir = 'auto';
     name.title = user.username;
     if (user.id === me?.id) name.append(make('span', '', ' (you)'));
     text.append(name, make('div', 'user-since', `since ${timeFormat.format(dateOf(user.joinedAt))}`));
@@ -391,14 +394,14 @@ function open(url) {
   };
   opened.onDisconnect = ({ code, reason, willReconnect }) => {
     const why = reason ? `${reason} (${code})` : `code ${code}`;
-    if (!willReconnect) closedBecause = `The server has closed the connection: ${why}.`;
+    if (!willReconnect) closedBecause = `Disconnected: ${why}.`;
     showState(opened.getState());
     failJoin(new Error(`The server has closed the connection: ${why}.`));
   };
   opened.onError = (error) => {
     if (typeof error.code !== 'number') console.warn(error.message);
-    else if (me) showSendError(`Not sent: ${error.message}`);
-    else failJoin(error);
+    else if (joining) failJoin(error);
+    else showSendError(error.message);
   };
 
   opened.on(USER_INFO, (payload) => joined(json(payload)));
@@ -412,13 +415,13 @@ function open(url) {
     const user = json(payload);
     users.set(user.id, user);
     showUsers();
-    if (me && user.id !== me.id) addNotice(`${user.username} joined`);
+    if (me && user.id !== me.id) addNotice('', user.username, ' joined');
   });
   opened.on(USER_LEFT, (payload) => {
     const user = json(payload);
     users.delete(user.id);
     showUsers();
-    if (me && user.id !== me.id) addNotice(`${user.username} left`);
+    if (me && user.id !== me.id) addNotice('', user.username, ' left');
   });
   return opened;
 }
@@ -445,7 +448,7 @@ async function joined(user) {
   }
   log.removeAttribute('aria-busy');
   if (first) toBottom();
-  if (me?.id === user.id) addNotice(first ? `You joined as ${user.username}` : 'You are back online');
+  if (me?.id === user.id) addNotice(first ? 'You joined as ' : 'You are back online as ', user.username, '');
 }
 
 function failJoin(error) {
@@ -508,7 +511,7 @@ joinForm.addEventListener('submit', async (event) => {
   } catch (error) {
     attempt.disconnect();
     client = null;
-    showJoinError(error.message, /name/i.test(error.message) ? $('username') : null);
+    showJoinError(error.message, typeof error.code === 'number' ? $('username') : null);  // a refused name
   }
   $('join-button').disabled = false;
   $('join-button').textContent = 'Connect';

@@ -251,6 +251,12 @@ test('the reader of older messages is left in peace', needsServer, async () => {
   await ada.getByRole('button', { name: '1 new message' }).click();
   assert.ok(await fromBottom() < 2);
   assert.equal(await ada.locator('#newer').isVisible(), false);
+
+  await ada.getByLabel('Message', { exact: true }).fill('a draft\n'.repeat(5));  // makes the conversation smaller
+  await ada.waitForFunction(() => {
+    const log = document.getElementById('log');
+    return log.clientHeight < 600 && log.scrollHeight - log.scrollTop - log.clientHeight < 2;
+  });
 });
 
 test('the page fits a phone, with the people in a drawer', needsServer, async () => {

@@ -518,6 +518,7 @@ test('connect does not wait for the next attempt', async () => {
   assert.equal(client.getState(), 'RECONNECTING');
   await within(client.connect(), 'the connection');
   assert.equal(client.isConnected(), true);
+  assert.deepEqual([await seen.connects.next(), await seen.connects.next()], [{ reconnected: false }, { reconnected: true }]);
 });
 
 test('disconnect ends the wait for the next attempt', async () => {
