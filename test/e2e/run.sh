@@ -1,0 +1,29 @@
+#!/bin/sh
+# Tests of the chat example: its JavaScript client, the page in Chromium, and a foreign WebSocket client.
+#   KEPHAS_CHAT=build/examples/js-chat/kephas-chat test/e2e/run.sh [client.test.mjs] [foreign.test.mjs] [chat.test.mjs]
+# CHROMIUM names the browser, /usr/bin/chromium by default. Exit status 77: skipped, something is not there;
+# where CI is set nothing may be skipped. Two at a time would install over each other.
+set -eu
+: "${KEPHAS_CHAT:?has to name the kephas-chat binary}"
+KEPHAS_CHAT=$(realpath -- "$KEPHAS_CHAT")
+export KEPHAS_CHAT
+cd -- "$(dirname -- "$0")"
+
+skip() {
+  echo "skipped: $1" >&2
+  [ -z "${CI:-}" ] || exit 1
+  exit 77
+}
+[ $# -gt 0 ] || set -- client.test.mjs foreign.test.mjs chat.test.mjs
+command -v node >/dev/null || skip "node is not installed"
+case " $* " in
+  *" chat.test.mjs "*) [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || skip "there is no ${CHROMIUM:-/usr/bin/chromium}" ;;
+esac
+
+# what is installed already needs no network
+if ! cmp -s package-lock.json node_modules/.installed; then
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || skip "npm ci has failed"
+  cp package-lock.json node_modules/.installed
+fi
+
+exec node --test --test-reporter=spec "$@"
