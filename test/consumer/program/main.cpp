@@ -1,14 +1,18 @@
 // A program of somebody who installed kephas: it includes, links and runs.
 
-#include <kephas/base/uuid.hpp>
-#include <kephas/proto/websocket/close_code.hpp>
+#include <kephas/kephas.hpp>
 
 #include <cstdio>
+#include <optional>
+#include <utility>
 
 int main() {
-    const auto id = kephas::uuid::parse("00112233-4455-6677-8899-aabbccddeeff");
-    if (!id || id->to_string() != "00112233-4455-6677-8899-aabbccddeeff") return 1;
-    if (!kephas::may_reconnect(kephas::close_code::going_away)) return 1;
-    std::puts("consumer: ok");
-    return 0;
+    kephas::router routes;
+    routes.on(kephas::command_id{0x0100}, [](kephas::request) -> asio::awaitable<std::optional<kephas::payload>> {
+        co_return kephas::payload{"hello"};
+    });
+    kephas::server server{std::move(routes), {.listen = {"ws://127.0.0.1:0/ws"}}};
+    server.listen();
+    std::printf("listening on port %d\n", server.port());
+    return server.port() != 0 ? 0 : 1;
 }
