@@ -70,7 +70,7 @@ void session::process(time_point now) {
     while (more) {
         state_->out().hold_wakes();  // everything that is queued meanwhile leaves with the flush below
         more = false;
-        while (phase_ == phase::open && !paused()) {
+        while (phase_ == phase::open && (!paused() || machine_->failing())) {
             auto event = machine_->poll_event();
             if (event) {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
@@ -198,6 +198,7 @@ void session::on_wake() {
         held_.erase(held_.begin());
     }
     flush(now);
+    if (phase_ == phase::open && machine_->failing()) process(now);  // the flush has shown that the peer is too slow
     check_end_requests(now);
     if (!paused()) notify_change();
     reschedule();

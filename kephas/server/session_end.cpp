@@ -68,6 +68,7 @@ void session::lost() {
 void session::begin_end(close_info info, duration limit) {
     if (phase_ == phase::ending) return;
     phase_ = phase::ending;
+    read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
     close_info_ = std::make_unique<close_info>(std::move(info));
     deadline_ = clock::now() + limit;
     // The client is forgotten at once: who looks for it from here on does not find it, and its handlers are told.
