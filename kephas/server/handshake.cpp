@@ -106,7 +106,9 @@ asio::awaitable<void> session::serve_http(http::request request) {
 asio::awaitable<void> session::respond(http::response response, bool head_only) {
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
     if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    const bool written = co_await write_all(head_only ? http::serialize_head(response) : http::serialize(response));
+    // g++ 12 destroys the outcome of a conditional expression twice when it stands inside the co_await.
+    std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
+    const bool written = co_await write_all(std::move(text));
     if (!written) co_return;
     stream_->shutdown_send();
     // What the peer still sends is read, so that a reset does not take the response from it.
