@@ -244,10 +244,12 @@ asio::awaitable<void> session::connect() {
         const std::exception_ptr failure =
             co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
         deadline_ = time_point::max();
-        if (failure) {
-            (void)context_.handlers->account(failure, false, *state_);
+        if (failure) (void)context_.handlers->account(failure, false, *state_);
+        // Cancelled, it may have ended as if nothing had happened: but no handler could run for this client any more.
+        if (failure || state_->work().cancelled()) {
             const bool gone = stream_->peer_gone();
             phase_ = phase::open;
+            check_end_requests(clock::now());  // what the drain has asked for comes first
             fail(gone ? close_code::abnormal : close_code::internal_error, gone ? "connection lost" : "internal error",
                  gone ? close_initiator::transport : close_initiator::server, !gone);
         }

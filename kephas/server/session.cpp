@@ -243,8 +243,12 @@ void session::expired() {
             break;
         case phase::connecting:
             if (now >= deadline_ || stream_->peer_gone()) {
+                if (now >= deadline_) {
+                    context_.log.warning("on_connect took too long and was cancelled client_id={}",
+                                         state_->id().to_string());
+                }
                 deadline_ = time_point::max();
-                state_->work().cancel();
+                if (!state_->work().cancelled()) state_->work().cancel();
             }
             break;
         case phase::open:
