@@ -145,7 +145,7 @@ asio::awaitable<void> session::end() {
     state_->finished(info);
     if (const auto& on_disconnect = context_.routes->on_disconnect_) {
         const std::exception_ptr failure = co_await run_callback(
-            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); });
+            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, true);
         if (failure) (void)context_.handlers->account(failure, false, *state_);
     }
     state_->unbind();
