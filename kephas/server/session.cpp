@@ -233,6 +233,7 @@ void session::expired() {
     const time_point now = clock::now();
     switch (phase_) {
         case phase::handshake:
+            if (authorizing_ && stream_->peer_gone() && !state_->work().cancelled()) state_->work().cancel();
             if (now >= deadline_) {
                 deadline_ = time_point::max();
                 context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
@@ -271,7 +272,7 @@ void session::expired() {
 
 std::optional<time_point> session::next_deadline() const {
     static constexpr auto departure_check = std::chrono::milliseconds{50};
-    if (phase_ == phase::connecting) return std::min(deadline_, clock::now() + departure_check);
+    if (phase_ == phase::connecting || authorizing_) return std::min(deadline_, clock::now() + departure_check);
     if (phase_ != phase::open) {
         return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
     }

@@ -136,6 +136,7 @@ private:
     bool reading_paused_ = false;
     bool counted_ = false;
     bool responding_ = false;  // an HTTP response has begun
+    bool authorizing_ = false;
 };
 
 }  // namespace kephas
