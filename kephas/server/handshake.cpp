@@ -105,6 +105,8 @@ asio::awaitable<void> session::serve_http(http::request request) {
 
 asio::awaitable<void> session::respond(http::response response, bool head_only) {
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
+    // Whoever is refused takes no place from those who are let in while it reads the answer.
+    if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
     if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     // g++ 12 destroys the outcome of a conditional expression twice when it stands inside the co_await.
     std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
