@@ -133,7 +133,14 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
     while (!rest.empty()) {
         std::error_code ec;
         const bytes_view part[] = {rest};
-        rest = rest.subspan(stream_->write_some(part, ec));
+        const std::size_t size = stream_->write_some(part, ec);
+        rest = rest.subspan(size);
+        if (size > 0 && responding_) {
+            // A large file may take its time, as long as the peer reads.
+            const duration limit = context_.options->write_timeout;
+            deadline_ = limit > duration::zero() ? clock::now() + limit : time_point::max();
+            reschedule();
+        }
         if (ec == asio::error::would_block) {
             co_await park(
                 [this](parked_ptr who) {

@@ -236,8 +236,10 @@ void session::expired() {
             if (authorizing_ && stream_->peer_gone() && !state_->work().cancelled()) state_->work().cancel();
             if (now >= deadline_) {
                 deadline_ = time_point::max();
-                context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
-                context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                if (!responding_) {
+                    context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
+                    context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                }
                 if (state_) state_->work().cancel();
                 stream_->close();
             }
