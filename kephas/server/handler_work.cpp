@@ -37,7 +37,7 @@ void handler_work::leave(runner& who) noexcept {
 
 void handler_work::cancel() {
     const std::lock_guard lock{mutex_};
-    cancelled_.store(true, std::memory_order_release);
+    cancelled_.store(true);  // before the runners are asked for their jobs: one of the two sees the other
     for (runner* who : runners_) who->cancel_later(*this);
 }
 

@@ -34,7 +34,7 @@ public:
     void leave(runner& who) noexcept;
     /// The client has left: cancels the handlers that are suspended, and the others when they suspend.
     void cancel();
-    [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(); }
 
     /// The queue of the serial routes, which one runner at a time works on. True if none does, and one has to start.
     [[nodiscard]] bool push_serial(job&& last);

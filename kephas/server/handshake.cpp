@@ -105,8 +105,12 @@ asio::awaitable<void> session::serve_http(http::request request) {
 
 asio::awaitable<void> session::respond(http::response response, bool head_only) {
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
+    // Whoever is refused takes no place from those who are let in while it reads the answer.
+    if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
     if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    const bool written = co_await write_all(head_only ? http::serialize_head(response) : http::serialize(response));
+    // g++ 12 destroys the outcome of a conditional expression twice when it stands inside the co_await.
+    std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
+    const bool written = co_await write_all(std::move(text));
     if (!written) co_return;
     stream_->shutdown_send();
     // What the peer still sends is read, so that a reset does not take the response from it.
@@ -129,7 +133,14 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
     while (!rest.empty()) {
         std::error_code ec;
         const bytes_view part[] = {rest};
-        rest = rest.subspan(stream_->write_some(part, ec));
+        const std::size_t size = stream_->write_some(part, ec);
+        rest = rest.subspan(size);
+        if (size > 0 && responding_) {
+            // A large file may take its time, as long as the peer reads.
+            const duration limit = context_.options->write_timeout;
+            deadline_ = limit > duration::zero() ? clock::now() + limit : time_point::max();
+            reschedule();
+        }
         if (ec == asio::error::would_block) {
             co_await park(
                 [this](parked_ptr who) {
@@ -173,8 +184,11 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
 
     if (const auto& authorize = context_.routes->authorize_) {
         std::optional<authorization> decision;
+        authorizing_ = true;
+        reschedule();
         const std::exception_ptr failure =
             co_await run_callback([&]() -> asio::awaitable<void> { decision = co_await authorize(request); });
+        authorizing_ = false;
         if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
         if (failure || !decision) {
             co_await respond(http::text_response(http::status_code::internal_server_error, "internal error\n"));
@@ -202,9 +216,10 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
     co_return true;
 }
 
-asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body) {
+asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body, bool farewell) {
     const auto outcome = std::make_shared<callback_outcome>();
     job work;
+    work.farewell = farewell;
     // The closure lives in the job, and the job in its runner until the coroutine has ended.
     work.callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;
@@ -242,10 +257,12 @@ asio::awaitable<void> session::connect() {
         const std::exception_ptr failure =
             co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
         deadline_ = time_point::max();
-        if (failure) {
-            (void)context_.handlers->account(failure, false, *state_);
+        if (failure) (void)context_.handlers->account(failure, false, *state_);
+        // Cancelled, it may have ended as if nothing had happened: but no handler could run for this client any more.
+        if (failure || state_->work().cancelled()) {
             const bool gone = stream_->peer_gone();
             phase_ = phase::open;
+            check_end_requests(clock::now());  // what the drain has asked for comes first
             fail(gone ? close_code::abnormal : close_code::internal_error, gone ? "connection lost" : "internal error",
                  gone ? close_initiator::transport : close_initiator::server, !gone);
         }

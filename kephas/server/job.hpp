@@ -39,6 +39,7 @@ struct job {
     std::size_t counted_bytes = 0;  ///< What it holds of the client's limit; released when it ends.
     std::unique_ptr<rpc_call> rpc{};
     std::function<asio::awaitable<void>()> callback{};
+    bool farewell = false;  ///< `on_disconnect`: that the client has left does not cancel it.
 };
 
 /// Jobs in order. Keeps its memory while it is in use; single-threaded.

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,19 @@ bool is_stale_socket(const std::string& file, const listener::protocol::endpoint
                          errno == ECONNREFUSED;
     ::close(probe);
     return refused;
+}
+
+/// `chmod` for a socket file and nothing else, in case that somebody has put a link in its place.
+bool set_socket_mode(const std::string& file, mode_t mode) {
+    const int fd = ::open(file.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return false;
+    struct stat info{};
+    const bool done = ::fstat(fd, &info) == 0 && S_ISSOCK(info.st_mode) &&
+                      ::chmod(fmt::format("/proc/self/fd/{}", fd).c_str(), mode) == 0;
+    const int failure = errno;
+    ::close(fd);
+    errno = failure;
+    return done;
 }
 
 }  // namespace
@@ -66,12 +80,18 @@ listener::listener(const asio::any_io_executor& executor, const listen_address& 
 
 void listener::bind_unix(const listen_address& address) {
     if (is_stale_socket(address.socket_file, address.endpoint)) ::unlink(address.socket_file.c_str());
-    // The file gets the mode of the socket: no moment at which others could connect, and no umask that other threads see.
+    // The file gets the mode of the socket less the umask, so at no moment more than it should have ...
     ::fchmod(acceptor_.native_handle(), unix_socket_mode);
     std::error_code ec;
     acceptor_.bind(address.endpoint, ec);
     if (ec) refuse(ec, address.socket_file);
     socket_file_ = address.socket_file;
+    // ... and then what the umask has taken from it, which is not ours to change: other threads see it too.
+    if (!set_socket_mode(socket_file_, unix_socket_mode)) {
+        ec = {errno, std::system_category()};
+        close();
+        refuse(ec, address.socket_file);
+    }
 }
 
 listener::~listener() { close(); }

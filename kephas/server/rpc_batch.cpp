@@ -27,7 +27,7 @@ std::optional<outbound_frame> rpc_batch::take_locked() {
     auto [text, is_error] = reply_.take();
     if (text.empty()) return std::nullopt;
     if (opcode_ == websocket::opcode::text) return make_text(payload{std::move(text)});
-    return make_command(is_error ? command_jsonrpc_error : command_jsonrpc, payload{std::move(text)});
+    return make_command(is_error ? errors_ : command_jsonrpc, payload{std::move(text)});
 }
 
 }  // namespace kephas

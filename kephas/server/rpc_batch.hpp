@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/jsonrpc/batch_reply.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
@@ -14,7 +15,9 @@ namespace kephas {
 /// answer gets the frame to send. Concurrency: any thread.
 class rpc_batch {
 public:
-    rpc_batch(const jsonrpc::document& asked, websocket::opcode op) : reply_{asked}, opcode_{op} {}
+    /// On binary `errors` is where the error of a single request goes; everything else goes to `command_jsonrpc`.
+    rpc_batch(const jsonrpc::document& asked, websocket::opcode op, command_id errors)
+        : reply_{asked}, opcode_{op}, errors_{errors} {}
 
     [[nodiscard]] std::optional<outbound_frame> set_result(std::size_t slot, const json& result);
     [[nodiscard]] std::optional<outbound_frame> set_error(std::size_t slot, const jsonrpc::error_object& error);
@@ -27,6 +30,7 @@ private:
     std::mutex mutex_;
     jsonrpc::batch_reply reply_;
     websocket::opcode opcode_;
+    command_id errors_;
     bool taken_ = false;
 };
 

@@ -56,9 +56,11 @@ void runner::retire() {
 }
 
 void runner::cancel_later(const handler_work& work) {
-    asio::post(strand_, [this, &work] {
+    // Only what runs now: on_disconnect may be next on this runner, and the client's departure is no reason to cancel
+    // that. A handler that starts later finds out by itself that its client has left.
+    asio::post(strand_, [this, &work, mine = jobs_.load()] {
         // The client may have gone since, and another one taken its place: only its address is compared.
-        if (work_ && &work_->from->work() == &work) cancel_now();
+        if (work_ && &work_->from->work() == &work && mine == jobs_.load()) cancel_now();
     });
 }
 
@@ -93,11 +95,12 @@ asio::awaitable<void> runner::run_job(job next) {
     const duration timeout = work.target != nullptr ? from->options().handler_timeout : duration::zero();
 
     std::optional<asio::steady_timer> deadline;
-    ++jobs_;
+    const std::uint64_t mine = jobs_.load(std::memory_order_relaxed) + 1;
+    jobs_.store(mine);  // before cancelled() is asked: one of the two sees the other
     if (timeout > duration::zero()) {
         deadline.emplace(strand_, timeout);
-        deadline->async_wait([this, mine = jobs_](std::error_code ec) {
-            if (ec || mine != jobs_ || !in_handler_) return;
+        deadline->async_wait([this, mine](std::error_code ec) {
+            if (ec || mine != jobs_.load() || !in_handler_) return;
             timed_out_ = true;
             cancel_now();
         });
@@ -105,7 +108,7 @@ asio::awaitable<void> runner::run_job(job next) {
     home_.counters().started.fetch_add(1, std::memory_order_relaxed);
     in_handler_ = true;
     // The client left before its message's turn came: the handler may still do what it does without waiting.
-    if (from->work().cancelled() && work.target != nullptr) cancel_later(from->work());
+    if (from->work().cancelled() && !work.farewell) cancel_later(from->work());
 
     std::exception_ptr failure;
     try {

@@ -70,7 +70,7 @@ void session::process(time_point now) {
     while (more) {
         state_->out().hold_wakes();  // everything that is queued meanwhile leaves with the flush below
         more = false;
-        while (phase_ == phase::open && !paused()) {
+        while (phase_ == phase::open && (!paused() || machine_->failing())) {
             auto event = machine_->poll_event();
             if (event) {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
@@ -198,6 +198,7 @@ void session::on_wake() {
         held_.erase(held_.begin());
     }
     flush(now);
+    if (phase_ == phase::open && machine_->failing()) process(now);  // the flush has shown that the peer is too slow
     check_end_requests(now);
     if (!paused()) notify_change();
     reschedule();
@@ -232,18 +233,25 @@ void session::expired() {
     const time_point now = clock::now();
     switch (phase_) {
         case phase::handshake:
+            if (authorizing_ && stream_->peer_gone() && !state_->work().cancelled()) state_->work().cancel();
             if (now >= deadline_) {
                 deadline_ = time_point::max();
-                context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
-                context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                if (!responding_) {
+                    context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
+                    context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                }
                 if (state_) state_->work().cancel();
                 stream_->close();
             }
             break;
         case phase::connecting:
             if (now >= deadline_ || stream_->peer_gone()) {
+                if (now >= deadline_) {
+                    context_.log.warning("on_connect took too long and was cancelled client_id={}",
+                                         state_->id().to_string());
+                }
                 deadline_ = time_point::max();
-                state_->work().cancel();
+                if (!state_->work().cancelled()) state_->work().cancel();
             }
             break;
         case phase::open:
@@ -266,7 +274,7 @@ void session::expired() {
 
 std::optional<time_point> session::next_deadline() const {
     static constexpr auto departure_check = std::chrono::milliseconds{50};
-    if (phase_ == phase::connecting) return std::min(deadline_, clock::now() + departure_check);
+    if (phase_ == phase::connecting || authorizing_) return std::min(deadline_, clock::now() + departure_check);
     if (phase_ != phase::open) {
         return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
     }

@@ -65,7 +65,8 @@ private:
     [[nodiscard]] asio::awaitable<void> serve_http(http::request request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(http::request request, slice rest);
-    [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body);
+    [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
+                                                                   bool farewell = false);
     [[nodiscard]] asio::awaitable<void> connect();
 
     // the open connection (session.cpp)
@@ -135,6 +136,7 @@ private:
     bool reading_paused_ = false;
     bool counted_ = false;
     bool responding_ = false;  // an HTTP response has begun
+    bool authorizing_ = false;
 };
 
 }  // namespace kephas

@@ -94,8 +94,11 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
     // The message itself has paid for its first element.
     if (document.messages.size() > 1 && !machine_->charge(document.messages.size() - 1, clock::now())) return;
 
-    const auto batch = std::make_shared<rpc_batch>(document, op);
-    if (auto frame = batch->answered_from_the_start()) return send_now(std::move(*frame));
+    const auto batch = std::make_shared<rpc_batch>(
+        document, op,
+        context_.options->command_errors == error_replies::same_channel ? command_jsonrpc : command_jsonrpc_error);
+    // Nothing in it waits for an answer of ours, but there may be notifications and answers to our own calls.
+    if (auto frame = batch->answered_from_the_start()) send_now(std::move(*frame));
     std::size_t cost = message.size();  // held once for the whole text
     for (std::size_t slot = 0; slot < document.messages.size(); ++slot) {
         jsonrpc::message& element = document.messages[slot];

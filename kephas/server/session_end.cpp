@@ -68,6 +68,7 @@ void session::lost() {
 void session::begin_end(close_info info, duration limit) {
     if (phase_ == phase::ending) return;
     phase_ = phase::ending;
+    read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
     close_info_ = std::make_unique<close_info>(std::move(info));
     deadline_ = clock::now() + limit;
     // The client is forgotten at once: who looks for it from here on does not find it, and its handlers are told.
@@ -144,7 +145,7 @@ asio::awaitable<void> session::end() {
     state_->finished(info);
     if (const auto& on_disconnect = context_.routes->on_disconnect_) {
         const std::exception_ptr failure = co_await run_callback(
-            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); });
+            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, true);
         if (failure) (void)context_.handlers->account(failure, false, *state_);
     }
     state_->unbind();

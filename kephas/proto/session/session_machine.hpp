@@ -98,6 +98,9 @@ public:
     [[nodiscard]] std::optional<session_event> poll_event();
     /// Whether a later `poll_event()` could give something without more input.
     [[nodiscard]] bool pending_input() const noexcept;
+    /// Whether the next event is a failure that does not come from the input: to be polled even by a caller that takes
+    /// no more messages.
+    [[nodiscard]] bool failing() const noexcept { return end_ > end::reported; }
 
     /// Takes tokens for `count` more messages (the elements of a batch); false: the rate is exceeded, and
     /// the failure is the next event.
