@@ -73,6 +73,7 @@ void client_state::on_wake() {
 }
 
 std::optional<client_state::request_to_end> client_state::end_requested() const {
+    if (!has_end_request_.load(std::memory_order_acquire)) return std::nullopt;
     const std::lock_guard lock{mutex_};
     return end_requested_;
 }
@@ -83,6 +84,7 @@ void client_state::request_end(request_to_end request) {
     const bool stronger = !end_requested_ || (request.now && !end_requested_->now) ||
                           (request.reset && !end_requested_->reset);
     if (stronger) end_requested_ = std::move(request);
+    has_end_request_.store(true, std::memory_order_release);
 }
 
 void client_state::left() {

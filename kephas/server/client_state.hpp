@@ -115,6 +115,7 @@ private:
 
     std::atomic<bool> alive_{true};
     std::atomic<bool> reading_{false};
+    std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
     std::atomic<std::uint16_t> leaving_{0};
     mutable std::mutex mutex_;
     std::optional<request_to_end> end_requested_;

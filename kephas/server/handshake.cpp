@@ -206,7 +206,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
     const auto outcome = std::make_shared<callback_outcome>();
     job work;
     // The closure lives in the job, and the job in its runner until the coroutine has ended.
-    work.callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
+    auto callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;
         try {
             co_await body();
@@ -218,6 +218,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
         outcome->done = true;
         if (outcome->waiter) std::exchange(outcome->waiter, nullptr)->resume();
     };
+    work.callback = std::make_unique<std::function<asio::awaitable<void>()>>(std::move(callback));
     if (state_->work().push_serial(std::move(work))) {
         context_.handlers->submit({state_, context_.routes, state_});
     }
