@@ -1,6 +1,7 @@
 // malloc and its kin of this program: glibc's, with a count. Not for use with sanitizers, which bring their own.
 #include "counting_malloc.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -25,6 +26,9 @@ std::atomic<std::size_t> allocated{0};
 std::atomic<std::size_t> bytes{0};
 std::atomic<std::size_t> blocks{0};
 std::atomic<std::size_t> to_trace{0};
+std::atomic<std::size_t> by_size[most_counted_size / 16 + 1];
+
+std::size_t class_of(std::size_t size) noexcept { return std::min(size + 15, most_counted_size) / 16; }
 thread_local bool tracing = false;
 
 void trace(std::size_t size) noexcept {
@@ -46,6 +50,7 @@ void* counted(void* memory) noexcept {
     blocks.fetch_add(1, std::memory_order_relaxed);
     const std::size_t size = ::malloc_usable_size(memory);
     bytes.fetch_add(size, std::memory_order_relaxed);
+    by_size[class_of(size)].fetch_add(1, std::memory_order_relaxed);
     trace(size);
     return memory;
 }
@@ -53,7 +58,9 @@ void* counted(void* memory) noexcept {
 void forget(void* memory) noexcept {
     if (memory == nullptr) return;
     blocks.fetch_sub(1, std::memory_order_relaxed);
-    bytes.fetch_sub(::malloc_usable_size(memory), std::memory_order_relaxed);
+    const std::size_t size = ::malloc_usable_size(memory);
+    bytes.fetch_sub(size, std::memory_order_relaxed);
+    by_size[class_of(size)].fetch_sub(1, std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -61,6 +68,7 @@ void forget(void* memory) noexcept {
 std::size_t allocations() noexcept { return allocated.load(); }
 std::size_t live_bytes() noexcept { return bytes.load(); }
 std::size_t live_blocks() noexcept { return blocks.load(); }
+std::size_t live_blocks(std::size_t size) noexcept { return by_size[class_of(size)].load(); }
 void trace_next(std::size_t count) noexcept { to_trace.store(count); }
 
 }  // namespace counts
