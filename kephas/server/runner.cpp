@@ -98,12 +98,12 @@ asio::awaitable<void> runner::run() {
                 continue;
             }
             auto reply = answer(state, failure);
-            if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
-                try {
+            try {
+                if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                     (void)co_await from.out().push_when_room(std::move(*reply));
-                } catch (const std::exception& error) {
-                    home_.log().error("a reply was lost: {}", error.what());
                 }
+            } catch (const std::exception& error) {
+                home_.log().error("a reply was lost: {}", error.what());
             }
             timed_out_ = false;
             if (from.work().end(work.counted_bytes)) from.wake();
