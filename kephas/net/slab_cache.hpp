@@ -12,7 +12,7 @@ namespace kephas {
 /// Single-threaded; a slab itself may end its life on any thread.
 class slab_cache {
 public:
-    static constexpr std::size_t slab_size = 64 * 1024;
+    static constexpr std::size_t slab_size = 128 * 1024 - 64;  // a little less, so that malloc does not map it anew each time
     static constexpr std::size_t max_idle = 16;
 
     [[nodiscard]] slice borrow() {

@@ -15,6 +15,18 @@ class burst final : public job_source {
 public:
     void push(job&& last) { jobs_.push_back(std::move(last)); }
     [[nodiscard]] std::vector<job>& jobs() noexcept { return jobs_; }
+    /// Where the payloads are copied that must leave the read buffer.
+    [[nodiscard]] slice& storage() noexcept { return storage_; }
+
+    /// Forgets the jobs but keeps the memory for the next burst, unless it is large.
+    void recycle() noexcept {
+        static constexpr std::size_t most_jobs = 256;
+        static constexpr std::size_t most_storage = 16 * 1024;
+        jobs_.clear();
+        if (jobs_.capacity() > most_jobs) std::vector<job>{}.swap(jobs_);
+        if (storage_.size() > most_storage) storage_ = slice{};
+        next_.store(0, std::memory_order_relaxed);
+    }
 
     [[nodiscard]] std::optional<job> next() override {
         const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
@@ -27,6 +39,7 @@ public:
 
 private:
     std::vector<job> jobs_;
+    slice storage_;
     std::atomic<std::size_t> next_{0};
 };
 

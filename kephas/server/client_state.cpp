@@ -41,7 +41,7 @@ void client_state::abort() {
 
 std::optional<close_info> client_state::closed_with() const {
     const std::lock_guard lock{mutex_};
-    return closed_;
+    return closed_ ? std::optional{*closed_} : std::nullopt;
 }
 
 bool client_state::wait_closed(parked_ptr who) {
@@ -73,8 +73,9 @@ void client_state::on_wake() {
 }
 
 std::optional<client_state::request_to_end> client_state::end_requested() const {
+    if (!has_end_request_.load(std::memory_order_acquire)) return std::nullopt;
     const std::lock_guard lock{mutex_};
-    return end_requested_;
+    return end_requested_ ? std::optional{*end_requested_} : std::nullopt;
 }
 
 void client_state::request_end(request_to_end request) {
@@ -82,7 +83,8 @@ void client_state::request_end(request_to_end request) {
     // A close may still become a failure or a reset, but nothing becomes milder.
     const bool stronger = !end_requested_ || (request.now && !end_requested_->now) ||
                           (request.reset && !end_requested_->reset);
-    if (stronger) end_requested_ = std::move(request);
+    if (stronger) end_requested_ = std::make_unique<request_to_end>(std::move(request));
+    has_end_request_.store(true, std::memory_order_release);
 }
 
 void client_state::left() {
@@ -95,7 +97,7 @@ void client_state::finished(close_info info) {
     std::vector<parked_ptr> waiters;
     {
         const std::lock_guard lock{mutex_};
-        closed_ = std::move(info);
+        closed_ = std::make_unique<close_info>(std::move(info));
         waiters.swap(close_waiters_);
     }
     for (const auto& waiter : waiters) waiter->resume();

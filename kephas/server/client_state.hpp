@@ -115,10 +115,11 @@ private:
 
     std::atomic<bool> alive_{true};
     std::atomic<bool> reading_{false};
+    std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
     std::atomic<std::uint16_t> leaving_{0};
     mutable std::mutex mutex_;
-    std::optional<request_to_end> end_requested_;
-    std::optional<kephas::close_info> closed_;
+    std::unique_ptr<request_to_end> end_requested_;  // these two by pointer: most clients have neither yet
+    std::unique_ptr<kephas::close_info> closed_;
     std::vector<parked_ptr> close_waiters_;
     std::any attachment_;
 };

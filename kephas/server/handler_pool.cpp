@@ -18,7 +18,10 @@ handler_pool::handler_pool(asio::any_io_executor executor, strand_factory strand
       strands_{std::move(strands)},
       threads_{threads},
       log_{std::move(log)},
-      counters_{counters} {}
+      counters_{counters} {
+    static constexpr std::size_t most_idle_bursts = 64;
+    idle_bursts_.reserve(most_idle_bursts);
+}
 
 handler_pool::~handler_pool() = default;
 
@@ -69,6 +72,25 @@ runner& handler_pool::add(asio::any_io_executor strand, bool once) {
 void handler_pool::give_back(runner& who) {
     const std::lock_guard lock{mutex_};
     idle_.push_back(&who);
+}
+
+std::shared_ptr<burst> handler_pool::take_burst() {
+    std::unique_ptr<burst> taken;
+    {
+        const std::lock_guard lock{mutex_};
+        if (!idle_bursts_.empty()) {
+            taken = std::move(idle_bursts_.back());
+            idle_bursts_.pop_back();
+        }
+    }
+    if (!taken) taken = std::make_unique<burst>();
+    return {taken.release(), [self = shared_from_this()](burst* used) { self->give_back(std::unique_ptr<burst>{used}); }};
+}
+
+void handler_pool::give_back(std::unique_ptr<burst> used) noexcept {
+    used->recycle();
+    const std::lock_guard lock{mutex_};
+    if (idle_bursts_.size() < idle_bursts_.capacity()) idle_bursts_.push_back(std::move(used));
 }
 
 void handler_pool::ended(runner& who) {

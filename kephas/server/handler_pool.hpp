@@ -6,6 +6,7 @@
 
 #include <kephas/net/parked.hpp>
 
+#include <kephas/server/burst.hpp>
 #include <kephas/server/runner.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -49,6 +50,8 @@ public:
     void work_on(assignment work);
     /// Works on it at once with a runner that is used only once, on an executor of the caller's, which must be inside it.
     void work_once(const asio::any_io_executor& strand, assignment work);
+    /// An empty burst with the memory of an earlier one; it comes back when nobody holds it any more.
+    [[nodiscard]] std::shared_ptr<burst> take_burst();
     /// Whether a worker could start at once, as far as can be told.
     [[nodiscard]] bool has_idle_worker() const noexcept;
 
@@ -66,6 +69,7 @@ private:
     [[nodiscard]] runner& take();
     runner& add(asio::any_io_executor strand, bool once);
     void give_back(runner& who);
+    void give_back(std::unique_ptr<burst> used) noexcept;
     void ended(runner& who);
 
     asio::any_io_executor executor_;
@@ -78,6 +82,7 @@ private:
     std::mutex mutex_;
     std::vector<std::unique_ptr<runner>> runners_;
     std::vector<runner*> idle_;
+    std::vector<std::unique_ptr<burst>> idle_bursts_;
     parked_ptr stopper_;
 };
 

@@ -7,20 +7,19 @@
 
 namespace kephas {
 
-void handler_work::begin(std::size_t bytes) noexcept {
-    messages_.fetch_add(1);
-    bytes_.fetch_add(bytes);
-}
+void handler_work::begin(std::size_t bytes) noexcept { held_.fetch_add(one_message + bytes); }
 
 bool handler_work::end(std::size_t bytes) noexcept {
-    bytes_.fetch_sub(bytes);
-    messages_.fetch_sub(1);
+    held_.fetch_sub(one_message + bytes);
     return watched_.load();
 }
 
-bool handler_work::messages_full() const noexcept { return messages_.load() >= limits_.messages; }
+bool handler_work::messages_full() const noexcept { return messages() >= limits_.messages; }
 
-bool handler_work::bytes_full() const noexcept { return messages_.load() > 0 && bytes_.load() >= limits_.bytes; }
+bool handler_work::bytes_full() const noexcept {
+    const std::uint64_t held = held_.load();
+    return held >= one_message && held % one_message >= limits_.bytes;
+}
 
 void handler_work::enter(runner& who) {
     const std::lock_guard lock{mutex_};

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <vector>
 
@@ -25,7 +26,7 @@ public:
     /// Strand: whether `end` is of interest. Look at the limits again after having set it.
     void watch(bool on) noexcept { watched_.store(on); }
 
-    [[nodiscard]] std::size_t messages() const noexcept { return messages_.load(); }
+    [[nodiscard]] std::size_t messages() const noexcept { return static_cast<std::size_t>(held_.load() / one_message); }
     [[nodiscard]] bool messages_full() const noexcept;
     [[nodiscard]] bool bytes_full() const noexcept;
 
@@ -43,8 +44,8 @@ public:
 
 private:
     const in_flight_options& limits_;
-    std::atomic<std::size_t> messages_{0};
-    std::atomic<std::size_t> bytes_{0};
+    static constexpr std::uint64_t one_message = std::uint64_t{1} << 40U;
+    std::atomic<std::uint64_t> held_{0};  // messages * one_message + bytes, so that one operation changes both
     std::atomic<bool> watched_{false};
     std::atomic<bool> cancelled_{false};
 

@@ -36,13 +36,16 @@ struct callback_outcome {
 }  // namespace
 
 asio::awaitable<bool> session::open() {
+    // On the heap, as the parser below, and not in the frame of the coroutine: Asio gives the memory of a frame to the
+    // next one of this thread, however small, and that is where the connection will wait for the rest of its life.
+    const auto request = std::make_unique<http::request>();
     slice rest;
-    auto request = co_await read_request(rest);
-    if (!request) co_return false;
+    const bool complete = co_await read_request(*request, rest);
+    if (!complete) co_return false;
 
     const bool wants_upgrade = request->header("upgrade").has_value();
     if (role_->path.empty() || request->path != role_->path) {
-        co_await serve_http(std::move(*request));
+        co_await serve_http(*request);
         co_return false;
     }
     if (context_.draining.load(std::memory_order_acquire)) {
@@ -50,43 +53,44 @@ asio::awaitable<bool> session::open() {
         co_return false;
     }
     if (!wants_upgrade && request->method != "GET") {
-        co_await serve_http(std::move(*request));
+        co_await serve_http(*request);
         co_return false;
     }
-    const bool opened = co_await let_in(std::move(*request), std::move(rest));
+    const bool opened = co_await let_in(*request, std::move(rest));
     co_return opened;
 }
 
-asio::awaitable<std::optional<http::request>> session::read_request(slice& rest) {
+asio::awaitable<bool> session::read_request(http::request& request, slice& rest) {
     http::head_limits limits;
     limits.max_head_size = context_.options->max_head;
-    http::request_parser parser{limits};
-    while (!parser.complete()) {
+    const auto parser = std::make_unique<http::request_parser>(limits);
+    while (!parser->complete()) {
         std::error_code ec;
         read_.direct = {};
         const std::size_t size = co_await stream_->read_some(read_, ec);
         slice slab = std::exchange(read_.slab, slice{});
         std::size_t used = 0;
-        if (size > 0) used = parser.handle(slab.view().first(size));
-        if (parser.complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
+        if (size > 0) used = parser->handle(slab.view().first(size));
+        if (parser->complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
         if (!slab.empty()) home_->give_back_slab(std::move(slab));
-        if (size == 0) co_return std::nullopt;
-        if (parser.failure()) {
-            context_.log.debug("refused a request: {} remote_addr={}", parser.failure()->reason,
+        if (size == 0) co_return false;
+        if (parser->failure()) {
+            context_.log.debug("refused a request: {} remote_addr={}", parser->failure()->reason,
                                stream_->remote_address());
-            co_await respond(http::refusal_response(*parser.failure()));
-            co_return std::nullopt;
+            co_await respond(http::refusal_response(*parser->failure()));
+            co_return false;
         }
     }
-    co_return std::move(parser).request();
+    request = std::move(*parser).request();
+    co_return true;
 }
 
-asio::awaitable<void> session::serve_http(http::request request) {
+asio::awaitable<void> session::serve_http(const http::request& request) {
     const bool is_head = request.method == "HEAD";
     if (!is_head && request.method != "GET") {
         http::response refusal = http::text_response(http::status_code::method_not_allowed, "GET or HEAD only\n");
         refusal.headers.push_back({"Allow", "GET, HEAD"});
-        co_await respond(std::move(refusal));
+        co_await respond(refusal);
     } else if (request.path == "/health") {
         co_await respond(http::json_response(http::status_code::ok, R"({"status":"ok"})"), is_head);
     } else {
@@ -99,11 +103,11 @@ asio::awaitable<void> session::serve_http(http::request request) {
                 co_return;
             });
         }
-        co_await respond(std::move(response), is_head);
+        co_await respond(response, is_head);
     }
 }
 
-asio::awaitable<void> session::respond(http::response response, bool head_only) {
+asio::awaitable<void> session::respond(const http::response& response, bool head_only) {
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
     // Whoever is refused takes no place from those who are let in while it reads the answer.
     if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
@@ -154,24 +158,20 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
     co_return true;
 }
 
-asio::awaitable<bool> session::let_in(http::request request, slice rest) {
+std::unique_ptr<http::response> session::admit(const http::request& request, std::string& accept) {
     const server_options& options = *context_.options;
+    const auto refuse = [](http::response response) { return std::make_unique<http::response>(std::move(response)); };
     auto upgrade = http::check_upgrade(request);
-    if (!upgrade) {
-        co_await respond(std::move(upgrade.error()));
-        co_return false;
-    }
+    if (!upgrade) return refuse(std::move(upgrade.error()));
     if (!options.origins.allows(request)) {
         context_.log.info("refused an origin: {} remote_addr={}", escaped(request.header("origin").value_or("")),
                           stream_->remote_address());
-        co_await respond(http::text_response(http::status_code::forbidden, "origin not allowed\n"));
-        co_return false;
+        return refuse(http::text_response(http::status_code::forbidden, "origin not allowed\n"));
     }
     const std::size_t others = context_.clients.fetch_add(1);
     counted_ = true;
     if (options.max_clients != 0 && others >= options.max_clients) {
-        co_await respond(http::text_response(http::status_code::service_unavailable, "too many connections\n"));
-        co_return false;
+        return refuse(http::text_response(http::status_code::service_unavailable, "too many connections\n"));
     }
 
     client_facts facts;
@@ -181,32 +181,42 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
     state_ = std::make_shared<client_state>(std::move(facts), home_, strand_, context_.options);
+    accept = std::move(upgrade->accept);
+    return nullptr;
+}
 
-    if (const auto& authorize = context_.routes->authorize_) {
-        std::optional<authorization> decision;
-        authorizing_ = true;
-        reschedule();
-        const std::exception_ptr failure =
-            co_await run_callback([&]() -> asio::awaitable<void> { decision = co_await authorize(request); });
-        authorizing_ = false;
-        if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
-        if (failure || !decision) {
-            co_await respond(http::text_response(http::status_code::internal_server_error, "internal error\n"));
-            co_return false;
-        }
-        if (const auto* refusal = decision->refusal()) {
-            co_await respond(*refusal);
-            co_return false;
-        }
-        state_->set_identity(*decision->identity());
+asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::request& request) {
+    std::optional<authorization> decision;
+    authorizing_ = true;
+    reschedule();
+    const std::exception_ptr failure = co_await run_callback(
+        [&]() -> asio::awaitable<void> { decision = co_await context_.routes->authorize_(request); });
+    authorizing_ = false;
+    if (failure || !decision) {
+        co_return std::make_unique<http::response>(
+            http::text_response(http::status_code::internal_server_error, "internal error\n"));
     }
+    if (const auto* refusal = decision->refusal()) co_return std::make_unique<http::response>(*refusal);
+    state_->set_identity(*decision->identity());
+    co_return nullptr;
+}
 
+asio::awaitable<bool> session::let_in(const http::request& request, slice rest) {
+    std::string accept;
+    std::unique_ptr<http::response> refusal = admit(request, accept);
+    if (!refusal && context_.routes->authorize_) {
+        refusal = co_await authorize(request);
+        if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
+    }
+    if (refusal) {
+        co_await respond(*refusal);
+        co_return false;
+    }
     if (std::exchange(responding_, true)) co_return false;  // refused by the drain meanwhile
     const time_point now = clock::now();
     machine_.emplace(websocket::role::server, context_.session, now);
     if (!rest.empty()) machine_->handle(std::move(rest), now);
-    const bool written =
-        co_await write_all(http::switching_protocols_response(upgrade->accept, state_->facts().subprotocol));
+    const bool written = co_await write_all(http::switching_protocols_response(accept, state_->facts().subprotocol));
     if (!written) co_return false;
     deadline_ = time_point::max();
     state_->bind(*this);
@@ -221,7 +231,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
     job work;
     work.farewell = farewell;
     // The closure lives in the job, and the job in its runner until the coroutine has ended.
-    work.callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
+    auto callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;
         try {
             co_await body();
@@ -233,6 +243,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
         outcome->done = true;
         if (outcome->waiter) std::exchange(outcome->waiter, nullptr)->resume();
     };
+    work.callback = std::make_unique<std::function<asio::awaitable<void>()>>(std::move(callback));
     if (state_->work().push_serial(std::move(work))) {
         context_.handlers->submit({state_, context_.routes, state_});
     }

@@ -38,7 +38,7 @@ struct job {
     slice payload{};
     std::size_t counted_bytes = 0;  ///< What it holds of the client's limit; released when it ends.
     std::unique_ptr<rpc_call> rpc{};
-    std::function<asio::awaitable<void>()> callback{};
+    std::unique_ptr<std::function<asio::awaitable<void>()>> callback{};
     bool farewell = false;  ///< `on_disconnect`: that the client has left does not cancel it.
 };
 

@@ -70,104 +70,105 @@ void runner::cancel_now() {
     cancel_.emit(asio::cancellation_type::terminal);
 }
 
+// One coroutine frame for all messages of all clients that this runner works for: a handler brings only its own.
 asio::awaitable<void> runner::run() {
     for (;;) {
         co_await idle_.suspend();
         if (!work_) co_return;
-        handler_work& work = work_->from->work();
-        work.enter(*this);
+        client_state& from = *work_->from;
+        const auto& chain = work_->routes->middleware_;
+        from.work().enter(*this);
         while (auto next = work_->source->next()) {
             if (work_->source->may_share() && home_.has_idle_worker()) home_.submit(*work_);
-            co_await run_job(std::move(*next));
+            request_state state{work_->from, std::move(*next)};
+            const job& work = state.work;
+            before_handler(state);
+            std::exception_ptr failure;
+            try {
+                if (work.target == nullptr) co_await (*work.callback)();
+                else if (!chain.empty()) co_await run_chain(chain, 0, state);
+                else if (work.rpc) state.result = co_await work.target->handle_rpc(rpc_request{state});
+                else state.reply = co_await work.target->handle(request{state});
+            } catch (...) {
+                failure = std::current_exception();
+            }
+            in_handler_ = false;
+            deadline_.reset();
+            if (std::exchange(was_cancelled_, false)) co_await asio::this_coro::reset_cancellation_state();
+            if (work.target == nullptr) {  // callbacks report to whoever waits for them
+                if (failure) (void)home_.account(failure, false, from);
+                continue;
+            }
+            auto reply = answer(state, failure);
+            try {
+                if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
+                    (void)co_await from.out().push_when_room(std::move(*reply));
+                }
+            } catch (const std::exception& error) {
+                home_.log().error("a reply was lost: {}", error.what());
+            }
+            timed_out_ = false;
+            if (from.work().end(work.counted_bytes)) from.wake();
         }
-        work.leave(*this);
+        from.work().leave(*this);
         work_.reset();
         if (once_) co_return;
         home_.give_back(*this);
     }
 }
 
-asio::awaitable<void> runner::run_job(job next) {
-    const std::shared_ptr<client_state>& from = work_->from;
-    request_state state{from, std::move(next)};
-    const job& work = state.work;
-    const auto& chain = work_->routes->middleware_;
-    const duration timeout = work.target != nullptr ? from->options().handler_timeout : duration::zero();
-
-    std::optional<asio::steady_timer> deadline;
-    const std::uint64_t mine = jobs_.load(std::memory_order_relaxed) + 1;
-    jobs_.store(mine);  // before cancelled() is asked: one of the two sees the other
-    if (timeout > duration::zero()) {
-        deadline.emplace(strand_, timeout);
-        deadline->async_wait([this, mine](std::error_code ec) {
-            if (ec || mine != jobs_.load() || !in_handler_) return;
-            timed_out_ = true;
-            cancel_now();
-        });
-    }
+void runner::before_handler(const request_state& state) {
+    client_state& from = *state.from;
+    jobs_.fetch_add(1);  // before cancelled() is asked: one of the two sees the other
     home_.counters().started.fetch_add(1, std::memory_order_relaxed);
     in_handler_ = true;
+    const duration timeout = state.work.target != nullptr ? from.options().handler_timeout : duration::zero();
+    if (timeout > duration::zero()) start_deadline(timeout);
     // The client left before its message's turn came: the handler may still do what it does without waiting.
-    if (from->work().cancelled() && !work.farewell) cancel_later(from->work());
+    if (from.work().cancelled() && !state.work.farewell) cancel_later(from.work());
+}
 
-    std::exception_ptr failure;
+void runner::start_deadline(duration timeout) {
+    deadline_.emplace(strand_, timeout);
+    deadline_->async_wait([this, mine = jobs_.load()](std::error_code ec) {
+        if (ec || mine != jobs_.load() || !in_handler_) return;
+        timed_out_ = true;
+        cancel_now();
+    });
+}
+
+std::optional<outbound_frame> runner::answer(request_state& state, const std::exception_ptr& failure) {
     try {
-        if (work.target == nullptr) co_await work.callback();
-        else if (!chain.empty()) co_await run_chain(chain, 0, state);
-        else if (work.rpc) state.result = co_await work.target->handle_rpc(rpc_request{state});
-        else state.reply = co_await work.target->handle(request{state});
-    } catch (...) {
-        failure = std::current_exception();
-    }
-    in_handler_ = false;
-    if (deadline) deadline->cancel();
-    if (std::exchange(was_cancelled_, false)) co_await asio::this_coro::reset_cancellation_state();
-
-    if (work.target != nullptr) {
-        try {
-            if (work.rpc) co_await answer_rpc(state, failure);
-            else co_await answer(state, failure);
-        } catch (const std::exception& error) {
-            home_.log().error("a reply was lost: {}", error.what());
-        }
-        timed_out_ = false;
-        if (from->work().end(work.counted_bytes)) from->wake();
-    } else if (failure) {
-        (void)home_.account(failure, false, *from);  // callbacks report to whoever waits for them
+        return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
+    } catch (const std::exception& error) {
+        home_.log().error("a reply was lost: {}", error.what());
+        return std::nullopt;
     }
 }
 
-asio::awaitable<void> runner::answer(request_state& state, std::exception_ptr failure) {
-    client_state& to = *state.from;
+std::optional<outbound_frame> runner::answer_command(request_state& state, const std::exception_ptr& failure) {
     const job& work = state.work;
-    std::optional<outbound_frame> frame;
-    if (failure) {
-        const jsonrpc::error_object error = home_.account(failure, timed_out_, to);
-        if (!work.command) {
-            if (to.alive()) frame = make_text(payload{jsonrpc::encode_error_event("handler_error", error.message)});
-        } else if (to.options().command_errors == error_replies::same_channel) {
-            frame = make_command(*work.command, payload{error.message});
-        } else {
-            const auto id = static_cast<std::uint32_t>(*work.command);
-            frame = make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)});
-        }
-    } else if (state.reply) {
-        frame = make_frame(work.opcode, work.command, std::move(*state.reply));
+    if (!failure) {
+        if (!state.reply) return std::nullopt;
+        return make_frame(work.opcode, work.command, std::move(*state.reply));
     }
-    if (!frame) co_return;
-    const send_status at_once = to.out().push(std::move(*frame), overflow_policy::wait);
-    if (at_once == send_status::full) (void)co_await to.out().push_when_room(std::move(*frame));
+    const client_state& to = *state.from;
+    const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);
+    if (!work.command) {
+        if (!to.alive()) return std::nullopt;
+        return make_text(payload{jsonrpc::encode_error_event("handler_error", error.message)});
+    }
+    if (to.options().command_errors == error_replies::same_channel) {
+        return make_command(*work.command, payload{error.message});
+    }
+    const auto id = static_cast<std::uint32_t>(*work.command);
+    return make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)});
 }
 
-asio::awaitable<void> runner::answer_rpc(request_state& state, std::exception_ptr failure) {
-    client_state& to = *state.from;
+std::optional<outbound_frame> runner::answer_rpc(request_state& state, const std::exception_ptr& failure) {
     const rpc_call& call = *state.work.rpc;
-    std::optional<outbound_frame> frame;
-    if (failure) frame = call.batch->set_error(call.slot, home_.account(failure, timed_out_, to));
-    else frame = call.batch->set_result(call.slot, state.result);
-    if (!frame) co_return;
-    const send_status at_once = to.out().push(std::move(*frame), overflow_policy::wait);
-    if (at_once == send_status::full) (void)co_await to.out().push_when_room(std::move(*frame));
+    if (failure) return call.batch->set_error(call.slot, home_.account(failure, timed_out_, *state.from));
+    return call.batch->set_result(call.slot, state.result);
 }
 
 }  // namespace kephas

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <kephas/base/clock.hpp>
+
+#include <kephas/proto/session/outbound_queue.hpp>
+
 #include <kephas/net/resumer.hpp>
 
 #include <kephas/server/job.hpp>
@@ -7,6 +11,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_signal.hpp>
+#include <asio/steady_timer.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -55,9 +60,12 @@ public:
 
 private:
     asio::awaitable<void> run();
-    asio::awaitable<void> run_job(job next);
-    asio::awaitable<void> answer(request_state& state, std::exception_ptr failure);
-    asio::awaitable<void> answer_rpc(request_state& state, std::exception_ptr failure);
+    void before_handler(const request_state& state);
+    /// What is sent in answer, if anything is.
+    [[nodiscard]] std::optional<outbound_frame> answer(request_state& state, const std::exception_ptr& failure);
+    [[nodiscard]] std::optional<outbound_frame> answer_command(request_state& state, const std::exception_ptr& failure);
+    [[nodiscard]] std::optional<outbound_frame> answer_rpc(request_state& state, const std::exception_ptr& failure);
+    void start_deadline(duration timeout);
     void cancel_now();
 
     asio::any_io_executor strand_;
@@ -65,6 +73,7 @@ private:
     asio::cancellation_signal cancel_;
     resumer idle_;
     std::optional<assignment> work_;
+    std::optional<asio::steady_timer> deadline_;  // of the handler that runs, if there is one
     bool once_;
     bool in_handler_ = false;   // whether cancel_now() may emit
     bool was_cancelled_ = false;

@@ -15,7 +15,6 @@
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/this_coro.hpp>
-#include <asio/thread_pool.hpp>
 
 #include <algorithm>
 #include <csignal>
@@ -108,7 +107,8 @@ private:
     server_context context_;
     std::shared_ptr<client_registry> registry_ = std::make_shared<client_registry>();
     std::vector<std::unique_ptr<asio::io_context>> contexts_;
-    std::unique_ptr<asio::thread_pool> pool_;
+    std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
+                                              // one on an asio::thread_pool would be allocated with every use
     std::vector<std::unique_ptr<listener>> listeners_;
     std::atomic<std::size_t> next_shard_{0};
     std::atomic<bool> serving_{false};
@@ -153,7 +153,7 @@ void server::implementation::make_owned_parts() {
         return;
     }
     const unsigned threads = or_cores(options.pool_threads);
-    pool_ = std::make_unique<asio::thread_pool>(threads);
+    pool_ = std::make_unique<asio::io_context>(static_cast<int>(threads));
     make_handlers(pool_->get_executor(),
                   [pool = pool_.get()] { return asio::any_io_executor{asio::make_strand(*pool)}; }, threads);
 }
@@ -206,6 +206,7 @@ drain_report server::implementation::run() {
     using guard = asio::executor_work_guard<asio::io_context::executor_type>;
     std::vector<guard> guards;
     for (const auto& context : contexts_) guards.push_back(asio::make_work_guard(*context));
+    if (pool_) guards.push_back(asio::make_work_guard(*pool_));
     asio::co_spawn(*contexts_.front(), serve(), [&](std::exception_ptr error, drain_report outcome) {
         failure = error;
         report = outcome;
@@ -216,9 +217,11 @@ drain_report server::implementation::run() {
     for (std::size_t i = 1; i < contexts_.size(); ++i) {
         threads.emplace_back([&context = *contexts_[i]] { context.run(); });
     }
+    for (unsigned i = 0; pool_ && i < or_cores(context_.options->pool_threads); ++i) {
+        threads.emplace_back([this] { pool_->run(); });
+    }
     contexts_.front()->run();
     for (auto& thread : threads) thread.join();
-    if (pool_) pool_->join();
     if (failure) std::rethrow_exception(failure);
     context_.log.info("Server stopped: {} clients left in time, {} were cancelled, {} cut", report.left_in_time,
                       report.cancelled, report.cut);

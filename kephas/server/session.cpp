@@ -84,10 +84,7 @@ void session::process(time_point now) {
         // Handlers on the strand have ended by now: if they were the limit, what is left of the input comes next.
         more = more && phase_ == phase::open && machine_->pending_input() && !paused();
     }
-    if (phase_ == phase::open) {
-        (void)take_controls();
-        flush(now);
-    }
+    if (phase_ == phase::open && take_controls()) flush(now);
     check_end_requests(now);
     reschedule();
 }
@@ -168,6 +165,7 @@ void session::flush(time_point now) {
             lost();
             break;
         }
+        if (progress.still_queued == 0) break;  // what is pushed from now on wakes us again
     }
     home_->give_back_slab(std::move(scratch));
     if (phase_ == phase::ending) advance_end(now);

@@ -60,11 +60,14 @@ public:
 private:
     // the opening handshake (handshake.cpp)
     [[nodiscard]] asio::awaitable<bool> open();
-    [[nodiscard]] asio::awaitable<std::optional<http::request>> read_request(slice& rest);
-    [[nodiscard]] asio::awaitable<void> respond(http::response response, bool head_only = false);
-    [[nodiscard]] asio::awaitable<void> serve_http(http::request request);
+    [[nodiscard]] asio::awaitable<bool> read_request(http::request& request, slice& rest);
+    [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
+    [[nodiscard]] asio::awaitable<void> serve_http(const http::request& request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
-    [[nodiscard]] asio::awaitable<bool> let_in(http::request request, slice rest);
+    [[nodiscard]] asio::awaitable<bool> let_in(const http::request& request, slice rest);
+    /// All checks that need no waiting; the refusal, or null once there is a client.
+    [[nodiscard]] std::unique_ptr<http::response> admit(const http::request& request, std::string& accept);
+    [[nodiscard]] asio::awaitable<std::unique_ptr<http::response>> authorize(const http::request& request);
     [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
                                                                    bool farewell = false);
     [[nodiscard]] asio::awaitable<void> connect();

@@ -6,6 +6,7 @@
 #include <kephas/server/rpc_batch.hpp>
 #include <kephas/server/session.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace kephas {
@@ -15,14 +16,15 @@ namespace {
 /// Small payloads that outlive the read are copied, so that they do not keep the whole slab from its next reader.
 constexpr std::size_t worth_pinning = 4 * 1024;
 
-void leave_slab(std::span<job> jobs) {
+/// `storage` is reused when nobody reads from it any more.
+void leave_slab(std::span<job> jobs, slice& storage) {
     std::size_t total = 0;
     const auto is_small = [](const job& work) {
         return work.payload.size() <= worth_pinning && work.payload.block_size() >= slab_cache::slab_size;
     };
     for (const job& work : jobs) total += is_small(work) ? work.payload.size() : 0;
     if (total == 0) return;
-    const slice storage = slice::allocate(total);
+    if (!storage.unique() || storage.size() < total) storage = slice::allocate(std::max(total, storage.size()));
     std::size_t used = 0;
     for (job& work : jobs) {
         if (!is_small(work)) continue;
@@ -132,7 +134,7 @@ void session::submit(const route& target, job work) {
         case dispatch::on_strand: strand_jobs_.push(std::move(work)); break;
         case dispatch::serial: serial_batch_.push_back(std::move(work)); break;
         case dispatch::pool:
-            if (!pool_batch_) pool_batch_ = std::make_shared<burst>();
+            if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
             pool_batch_->push(std::move(work));
             break;
     }
@@ -143,11 +145,12 @@ void session::start_handlers() {
         return assignment{state_, context_.routes, std::move(source)};
     };
     if (pool_batch_) {
-        leave_slab(pool_batch_->jobs());
+        leave_slab(pool_batch_->jobs(), pool_batch_->storage());
         context_.handlers->submit(assign(std::exchange(pool_batch_, nullptr)));
     }
     if (!serial_batch_.empty()) {
-        leave_slab(serial_batch_);
+        slice storage;
+        leave_slab(serial_batch_, storage);
         bool needs_worker = false;
         for (job& work : serial_batch_) needs_worker |= state_->work().push_serial(std::move(work));
         serial_batch_.clear();
@@ -158,7 +161,10 @@ void session::start_handlers() {
         assignment work = assign(shared_from_this());
         if (handler_pool* here = home_->strand_handlers()) here->work_on(std::move(work));
         else context_.handlers->work_once(strand_, std::move(work));
-        if (!strand_jobs_.empty()) leave_slab(strand_jobs_.waiting());  // the first one has suspended
+        if (!strand_jobs_.empty()) {  // the first one has suspended
+            slice storage;
+            leave_slab(strand_jobs_.waiting(), storage);
+        }
     }
 }
 
