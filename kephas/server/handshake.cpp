@@ -202,9 +202,11 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
     co_return true;
 }
 
-asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body) {
+asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body,
+                                                           bool cancellable) {
     const auto outcome = std::make_shared<callback_outcome>();
     job work;
+    work.cancellable = cancellable;
     // The closure lives in the job, and the job in its runner until the coroutine has ended.
     work.callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;

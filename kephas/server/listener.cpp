@@ -1,5 +1,6 @@
 #include <kephas/server/listener.hpp>
 
+#include <asio/dispatch.hpp>
 #include <asio/error.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
@@ -75,6 +76,10 @@ void listener::bind_unix(const listen_address& address) {
 }
 
 listener::~listener() { close(); }
+
+void listener::stop() {
+    asio::dispatch(acceptor_.get_executor(), [this] { close(); });
+}
 
 void listener::close() noexcept {
     std::error_code ignored;

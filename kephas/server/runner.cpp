@@ -63,7 +63,7 @@ void runner::cancel_later(const handler_work& work) {
 }
 
 void runner::cancel_now() {
-    if (!in_handler_) return;
+    if (!cancellable_) return;
     was_cancelled_ = true;
     cancel_.emit(asio::cancellation_type::terminal);
 }
@@ -80,8 +80,7 @@ asio::awaitable<void> runner::run() {
         }
         work.leave(*this);
         work_.reset();
-        if (once_) co_return;
-        home_.give_back(*this);
+        if (once_ || !home_.give_back(*this)) co_return;
     }
 }
 
@@ -93,17 +92,18 @@ asio::awaitable<void> runner::run_job(job next) {
     const duration timeout = work.target != nullptr ? from->options().handler_timeout : duration::zero();
 
     std::optional<asio::steady_timer> deadline;
-    ++jobs_;
+    std::shared_ptr<bool> waiting;  // the timer's completion may come after this runner has gone
     if (timeout > duration::zero()) {
         deadline.emplace(strand_, timeout);
-        deadline->async_wait([this, mine = jobs_](std::error_code ec) {
-            if (ec || mine != jobs_ || !in_handler_) return;
+        waiting = std::make_shared<bool>(true);
+        deadline->async_wait([this, waiting](std::error_code ec) {
+            if (ec || !*waiting) return;
             timed_out_ = true;
             cancel_now();
         });
     }
     home_.counters().started.fetch_add(1, std::memory_order_relaxed);
-    in_handler_ = true;
+    cancellable_ = work.cancellable;
     // The client left before its message's turn came: the handler may still do what it does without waiting.
     if (from->work().cancelled() && work.target != nullptr) cancel_later(from->work());
 
@@ -116,8 +116,11 @@ asio::awaitable<void> runner::run_job(job next) {
     } catch (...) {
         failure = std::current_exception();
     }
-    in_handler_ = false;
-    if (deadline) deadline->cancel();
+    cancellable_ = false;
+    if (deadline) {
+        *waiting = false;
+        deadline->cancel();
+    }
     if (std::exchange(was_cancelled_, false)) co_await asio::this_coro::reset_cancellation_state();
 
     if (work.target != nullptr) {
@@ -128,7 +131,7 @@ asio::awaitable<void> runner::run_job(job next) {
             home_.log().error("a reply was lost: {}", error.what());
         }
         timed_out_ = false;
-        if (from->work().end(work.counted_bytes)) from->wake();
+        if (from->work().end(work.counted_bytes)) from->wake_unless_finished();
     } else if (failure) {
         (void)home_.account(failure, false, *from);  // callbacks report to whoever waits for them
     }

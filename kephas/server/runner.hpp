@@ -66,10 +66,9 @@ private:
     resumer idle_;
     std::optional<assignment> work_;
     bool once_;
-    bool in_handler_ = false;   // whether cancel_now() may emit
+    bool cancellable_ = false;  // whether cancel_now() may emit
     bool was_cancelled_ = false;
     bool timed_out_ = false;
-    std::uint64_t jobs_ = 0;  // tells the timeout of one handler from the next handler
 };
 
 }  // namespace kephas

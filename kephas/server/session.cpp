@@ -281,7 +281,7 @@ std::optional<time_point> session::next_deadline() const {
 void session::reschedule() {
     const auto next = next_deadline();
     // An entry that fires too early only looks and goes round again; one that is too late would be wrong.
-    if (next && (!scheduled() || *next < timer_entry::deadline())) home_->schedule(*this, *next);
+    if (next) home_->schedule(*this, *next);
 }
 
 std::optional<job> session::next() {

@@ -65,7 +65,8 @@ private:
     [[nodiscard]] asio::awaitable<void> serve_http(http::request request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(http::request request, slice rest);
-    [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body);
+    [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
+                                                                    bool cancellable = true);
     [[nodiscard]] asio::awaitable<void> connect();
 
     // the open connection (session.cpp)

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -58,6 +59,7 @@ public:
     [[nodiscard]] slice borrow_slab();
     void give_back_slab(slice slab);
 
+    /// Unless it is scheduled for an earlier time already.
     void schedule(timer_target& target, time_point deadline);
     void cancel(timer_target& target);
 
@@ -87,9 +89,8 @@ private:
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;
-    asio::steady_timer timer_;
+    std::optional<asio::steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
     time_point armed_for_ = time_point::max();
-    bool stopped_ = false;
     slab_cache slabs_;
 
     std::mutex wakes_mutex_;
