@@ -63,6 +63,7 @@ listener::listener(const asio::any_io_executor& executor, const listen_address& 
     }
     acceptor_.listen(SOMAXCONN, ec);
     if (ec) refuse(ec, where);
+    endpoint_ = acceptor_.local_endpoint();
 }
 
 void listener::bind_unix(const listen_address& address) {

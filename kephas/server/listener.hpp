@@ -36,7 +36,8 @@ public:
     /// Closes it, on its executor.
     void stop();
 
-    [[nodiscard]] protocol::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+    /// Where it is bound; any thread, also after `stop()`.
+    [[nodiscard]] const protocol::endpoint& endpoint() const noexcept { return endpoint_; }
     [[nodiscard]] std::string url() const;
     [[nodiscard]] asio::any_io_executor executor() { return acceptor_.get_executor(); }
 
@@ -48,6 +49,7 @@ private:
     protocol protocol_;
     std::shared_ptr<const listener_role> role_;
     listen_address::kind kind_;
+    protocol::endpoint endpoint_;
     std::string socket_file_;  // ours to remove
 };
 

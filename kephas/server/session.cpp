@@ -17,7 +17,7 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
       strand_{std::move(strand)},
       stream_{std::move(transport)},
       role_{std::move(role)} {
-    read_.cache = &home_->slabs();
+    read_.lender = home_.get();
     if (context_.options->handshake_timeout > duration::zero()) {
         deadline_ = clock::now() + context_.options->handshake_timeout;
     }

@@ -241,6 +241,8 @@ TEST_CASE("on_disconnect runs after the handlers have ended, and is not cancelle
             client.send_command(1, "");
             REQUIRE(held.wait_for_waiting(1));
             client.send_raw(test_client::frame(2, test_client::command(2, "")) + test_client::frame(8, "\x03\xE8"));
+            CHECK(client.read_close().code == 1000);
+            client.close();
             REQUIRE(seen.wait_for(static_cast<std::size_t>(3 * (round + 1))));
         }
         const auto all = seen.all();

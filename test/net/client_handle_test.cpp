@@ -244,6 +244,7 @@ TEST_CASE("close is ordered behind what was queued, and closed() tells how the c
     CHECK_FALSE(is_ready(closed));
     peer.send_close(4001);
     CHECK(peer.ends_cleanly());
+    peer.close();
     REQUIRE(is_ready(closed, 10s));
     const close_info expected{close_code{4001}, "enough", close_initiator::server, true};
     CHECK(closed.get() == expected);
@@ -267,6 +268,8 @@ TEST_CASE("closed() tells what the client said when it left, and can be cancelle
     CHECK(failure_of([&] { std::rethrow_exception(outcome.get_future().get()); }) == asio::error::operation_aborted);
     auto closed = elsewhere.start(who.closed());
     peer.send_close(3000, "see you");
+    CHECK(peer.read_close().code == 3000);
+    peer.close();
     CHECK(closed.get() == close_info{close_code{3000}, "see you", close_initiator::peer, true});
 }
 
@@ -429,13 +432,13 @@ TEST_CASE("a broadcast reaches everybody but those excluded, and what is sent ne
         peers.push_back(test_client::open(all.server.port()));
         (void)all.handle(i);
     }
-    const client_id excluded = all.handle(2).id();
-    auto sent = elsewhere.start([](kephas::clients to, client_id except) -> asio::awaitable<broadcast_report> {
-        const broadcast_report report = co_await to.broadcast(command_id{7}, "to all", {.except = {except}});
+    const broadcast_options not_two{.except = {all.handle(2).id()}};
+    auto sent = elsewhere.start([](kephas::clients to, broadcast_options exclusions) -> asio::awaitable<broadcast_report> {
+        const broadcast_report report = co_await to.broadcast(command_id{7}, "to all", std::move(exclusions));
         for (const client& each : to.all()) co_await each.send(command_id{8}, "after");
         co_await to.broadcast_text("and text");
         co_return report;
-    }(all.server->clients(), excluded));
+    }(all.server->clients(), not_two));
     const broadcast_report report = sent.get();
     CHECK(report.queued == 5);
     CHECK(report.dropped == 0);
