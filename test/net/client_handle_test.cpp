@@ -432,13 +432,13 @@ TEST_CASE("a broadcast reaches everybody but those excluded, and what is sent ne
         peers.push_back(test_client::open(all.server.port()));
         (void)all.handle(i);
     }
-    const broadcast_options not_two{.except = {all.handle(2).id()}};
-    auto sent = elsewhere.start([](kephas::clients to, broadcast_options exclusions) -> asio::awaitable<broadcast_report> {
-        const broadcast_report report = co_await to.broadcast(command_id{7}, "to all", std::move(exclusions));
+    const client_id excluded = all.handle(2).id();
+    auto sent = elsewhere.start([](kephas::clients to, client_id except) -> asio::awaitable<broadcast_report> {
+        const broadcast_report report = co_await to.broadcast(command_id{7}, "to all", {.except = {except}});
         for (const client& each : to.all()) co_await each.send(command_id{8}, "after");
         co_await to.broadcast_text("and text");
         co_return report;
-    }(all.server->clients(), not_two));
+    }(all.server->clients(), excluded));
     const broadcast_report report = sent.get();
     CHECK(report.queued == 5);
     CHECK(report.dropped == 0);

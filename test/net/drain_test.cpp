@@ -99,11 +99,15 @@ bool refuses_connections(std::uint16_t port) {
 /// A context that some threads run until it has no work left.
 class threads {
 public:
-    threads(asio::io_context& context, unsigned count) {
+    threads(asio::io_context& context, unsigned count) : context_{context} {
         for (unsigned i = 0; i < count; ++i) {
             ended_.push_back(std::async(std::launch::async, [&context] { context.run(); }));
         }
     }
+    threads(const threads&) = delete;
+    threads& operator=(const threads&) = delete;
+    ~threads() { context_.stop(); }  // in case that a test has failed
+
     /// Whether `run()` has returned by itself on every thread within ten seconds.
     bool have_ended() {
         for (auto& each : ended_) {
@@ -116,6 +120,7 @@ public:
     }
 
 private:
+    asio::io_context& context_;
     std::vector<std::future<void>> ended_;
 };
 
@@ -155,7 +160,9 @@ TEST_CASE("a drain's close code can be chosen") {
 TEST_CASE("handlers that run when the drain begins finish first, and their replies arrive") {
     for (const dispatch policy : {dispatch::pool, dispatch::serial, dispatch::on_strand}) {
         gate held;
-        running_server server{held_routes(held, policy)};
+        server_options options = quiet_options();
+        options.rate_limit = no_rate_limit();
+        running_server server{held_routes(held, policy), options};
         auto client = test_client::open(server.port());
         client.send_command(1, "worth waiting for");
         REQUIRE(held.wait_for_waiting(1));
