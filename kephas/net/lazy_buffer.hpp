@@ -17,7 +17,7 @@ struct lazy_buffer {
 [[nodiscard]] inline asio::mutable_buffer memory_for(const lazy_buffer& buffer) {
     read_buffer& target = *buffer.target;
     if (!target.direct.empty()) return {target.direct.data(), target.direct.size()};
-    if (target.slab.empty()) target.slab = target.cache->borrow();
+    if (target.slab.empty()) target.slab = target.lender->borrow_slab();
     return {target.slab.data(), target.slab.size()};
 }
 

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -54,17 +55,20 @@ public:
 
 private:
     void do_resume(std::error_code ec) override {
-        // Nothing stays behind here: whoever still holds this must not keep the executor from running out of work.
-        const auto work = std::move(work_);
         // Always posted: whoever resumes may hold a lock, or be deep inside another coroutine.
-        asio::post(work, [handler = std::move(handler_), ec]() mutable {
+        // Whoever holds this longer than the wait lasts must not keep the executor at work.
+        const auto executor = std::move(*work_);
+        work_.reset();
+        asio::post(executor, [handler = std::move(handler_), ec]() mutable {
             auto slot = asio::get_associated_cancellation_slot(handler);
             if (slot.is_connected()) slot.clear();
             std::move(handler)(ec);
         });
     }
 
-    std::decay_t<decltype(asio::prefer(std::declval<executor_type>(), asio::execution::outstanding_work.tracked))> work_;
+    using tracked_executor =
+        std::decay_t<decltype(asio::prefer(std::declval<executor_type>(), asio::execution::outstanding_work.tracked))>;
+    std::optional<tracked_executor> work_;
     Handler handler_;
 };
 

@@ -8,6 +8,17 @@
 
 namespace kephas {
 
+/// Whoever lends read buffers to the connections of a stream.
+class slab_lender {
+public:
+    /// Concurrency: from whatever thread reads.
+    [[nodiscard]] virtual slice borrow_slab() = 0;
+    virtual void give_back_slab(slice slab) = 0;
+
+protected:
+    ~slab_lender() = default;
+};
+
 /// The read buffers that a thread lends to its connections, one at a time: a connection owns none while it is idle.
 /// Single-threaded; a slab itself may end its life on any thread.
 class slab_cache {

@@ -44,7 +44,7 @@ struct initiate_lazy_read {
         errno = 0;
         socket->async_read_some(detail::lazy_buffer{buffer}, std::forward<Handler>(handler));
         if ((errno == EAGAIN || errno == EWOULDBLOCK) && buffer->direct.empty()) {
-            buffer->cache->give_back(std::exchange(buffer->slab, slice{}));
+            buffer->lender->give_back_slab(std::exchange(buffer->slab, slice{}));
         }
     }
 };

@@ -20,8 +20,8 @@ namespace kephas {
 /// at which bytes have arrived, and not before.
 struct read_buffer {
     mutable_bytes direct;
-    slab_cache* cache = nullptr;
-    slice slab;  ///< Set by the read when `direct` was empty; give it back to `cache`.
+    slab_lender* lender = nullptr;
+    slice slab;  ///< Set by the read when `direct` was empty; give it back to `lender`.
 };
 
 /// A connected byte stream: the one interface between the sessions and TCP, Unix sockets, TLS.

@@ -25,18 +25,16 @@ void client_state::close(close_code code, std::string_view reason) {
     std::array<std::byte, websocket::max_control_frame> frame;
     const std::size_t size = websocket::encode_close(frame, code, reason);
     // Requested before it is queued: whoever sees the queue closed also finds out why.
-    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}});
+    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}}, false);
     outbox_.close(bytes_view{frame}.first(size));
 }
 
 void client_state::fail(close_code code, std::string_view reason) {
-    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}, true});
-    wake();
+    request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}, true}, true);
 }
 
 void client_state::abort() {
-    request_end({{close_code::abnormal, "aborted", close_initiator::server, false}, true, true});
-    wake();
+    request_end({{close_code::abnormal, "aborted", close_initiator::server, false}, true, true}, true);
 }
 
 std::optional<close_info> client_state::closed_with() const {
@@ -78,13 +76,15 @@ std::optional<client_state::request_to_end> client_state::end_requested() const 
     return end_requested_ ? std::optional{*end_requested_} : std::nullopt;
 }
 
-void client_state::request_end(request_to_end request) {
+void client_state::request_end(request_to_end request, bool wake_session) {
     const std::lock_guard lock{mutex_};
+    if (closed_) return;  // and its executor may be gone with the server: the lock is held until it has the wake
     // A close may still become a failure or a reset, but nothing becomes milder.
     const bool stronger = !end_requested_ || (request.now && !end_requested_->now) ||
                           (request.reset && !end_requested_->reset);
     if (stronger) end_requested_ = std::make_unique<request_to_end>(std::move(request));
     has_end_request_.store(true, std::memory_order_release);
+    if (wake_session) wake();
 }
 
 void client_state::left() {
@@ -99,13 +99,14 @@ void client_state::finished(close_info info) {
         const std::lock_guard lock{mutex_};
         closed_ = std::make_unique<close_info>(std::move(info));
         waiters.swap(close_waiters_);
+        strand_ = {};  // a handle may outlive the context that it belongs to
     }
     for (const auto& waiter : waiters) waiter->resume();
 }
 
 void client_state::start_leaving(close_code code) {
     leaving_.store(static_cast<std::uint16_t>(code), std::memory_order_release);
-    wake();
+    wake_unless_finished();
 }
 
 std::optional<close_code> client_state::leaving() const noexcept {
@@ -122,6 +123,11 @@ void client_state::trim_headers() {
         });
     });
     facts_.headers.shrink_to_fit();
+}
+
+void client_state::wake_unless_finished() {
+    const std::lock_guard lock{mutex_};
+    if (!closed_) wake();
 }
 
 void client_state::wake() noexcept { home_->wake(shared_from_this()); }

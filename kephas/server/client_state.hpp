@@ -95,13 +95,15 @@ public:
     void trim_headers();
 
     void wake() noexcept override;
+    /// The same for those who cannot know whether the connection has ended meanwhile.
+    void wake_unless_finished();
 
     // the queue of the serial routes, as a source of jobs
     [[nodiscard]] std::optional<job> next() override { return work_.pop_serial(); }
     [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:
-    void request_end(request_to_end request);
+    void request_end(request_to_end request, bool wake_session);
 
     client_facts facts_;
     std::shared_ptr<shard> home_;

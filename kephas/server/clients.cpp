@@ -5,8 +5,6 @@
 #include <kephas/server/outbound_frames.hpp>
 #include <kephas/server/shard.hpp>
 
-#include <algorithm>
-
 namespace kephas {
 
 namespace {
@@ -42,7 +40,7 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
         options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
     for (const auto& shard : registry->shards) {
         shard->for_each([&](const std::shared_ptr<client_state>& to) {
-            if (std::ranges::find(options.except, to->id()) != options.except.end()) return;
+            if (options.except.contains(to->id())) return;
             const send_status status = to->out().push(make_shared_frame(encoded), policy);
             if (status == send_status::queued) {
                 ++report.queued;

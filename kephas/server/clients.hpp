@@ -10,11 +10,14 @@
 
 #include <asio/awaitable.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace kephas {
@@ -27,8 +30,26 @@ struct client_registry {
     std::atomic<std::uint64_t>* dropped = nullptr;  ///< Counts what a broadcast could not deliver.
 };
 
+/// Some clients: `{a, b}` or a vector. No `initializer_list`: g++ 12 cannot keep its array in a coroutine.
+class client_ids {
+public:
+    template <std::same_as<client_id>... Ids>
+    client_ids(Ids... ids) : ids_(sizeof...(Ids)) {
+        [[maybe_unused]] auto next = ids_.begin();
+        ((*next++ = ids), ...);
+    }
+    client_ids(std::vector<client_id> ids) noexcept : ids_{std::move(ids)} {}
+
+    [[nodiscard]] bool contains(const client_id& id) const noexcept {
+        return std::find(ids_.begin(), ids_.end(), id) != ids_.end();
+    }
+
+private:
+    std::vector<client_id> ids_;
+};
+
 struct broadcast_options {
-    std::vector<client_id> except{};                     ///< Who does not get it.
+    client_ids except{};                                 ///< Who does not get it.
     overflow_policy overflow = overflow_policy::close;   ///< What happens to a client whose outbox is full; a
                                                          ///< broadcast never waits: `wait` counts as `drop_newest`.
 };

@@ -36,21 +36,23 @@ void handler_pool::submit(assignment work) {
 void handler_pool::work_on(assignment work) {
     // One runner works until it suspends; if jobs are left then, another one takes them.
     do {
-        take().serve(work);
+        runner* const who = take();
+        if (who == nullptr) return;
+        who->serve(work);
     } while (work.source->may_share());
 }
 
 bool handler_pool::has_idle_worker() const noexcept { return workers_.load(std::memory_order_relaxed) < threads_; }
 
 void handler_pool::work_once(const asio::any_io_executor& strand, assignment work) {
-    add(strand, true).serve(std::move(work));
+    add(strand, true)->serve(std::move(work));
 }
 
-runner& handler_pool::take() {
+runner* handler_pool::take() {
     {
         const std::lock_guard lock{mutex_};
         if (!idle_.empty()) {
-            runner& who = *idle_.back();
+            runner* const who = idle_.back();
             idle_.pop_back();
             return who;
         }
@@ -58,20 +60,23 @@ runner& handler_pool::take() {
     return add(strands_(), false);
 }
 
-runner& handler_pool::add(asio::any_io_executor strand, bool once) {
+runner* handler_pool::add(asio::any_io_executor strand, bool once) {
     auto fresh = std::make_unique<runner>(std::move(strand), *this, once);
-    runner& who = *fresh;
+    runner* const who = fresh.get();
     {
         const std::lock_guard lock{mutex_};
+        if (stopping_ && !once) return nullptr;  // for a worker that was posted when others had taken its jobs already
         runners_.push_back(std::move(fresh));
     }
-    who.start([self = shared_from_this(), &who] { self->ended(who); });
+    who->start([self = shared_from_this(), who] { self->ended(*who); });
     return who;
 }
 
-void handler_pool::give_back(runner& who) {
+bool handler_pool::give_back(runner& who) {
     const std::lock_guard lock{mutex_};
+    if (stopping_) return false;
     idle_.push_back(&who);
+    return true;
 }
 
 std::shared_ptr<burst> handler_pool::take_burst() {
@@ -107,6 +112,7 @@ asio::awaitable<void> handler_pool::stop() {
     std::vector<runner*> retiring;
     {
         const std::lock_guard lock{mutex_};
+        stopping_ = true;  // a runner may still be on its way back from its last job
         retiring.swap(idle_);
     }
     for (runner* who : retiring) who->retire();

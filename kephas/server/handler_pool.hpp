@@ -60,15 +60,17 @@ public:
     [[nodiscard]] jsonrpc::error_object account(const std::exception_ptr& failure, bool timed_out, client_state& from);
     [[nodiscard]] const logger& log() const noexcept { return log_; }
 
-    /// Ends all runners; none may be at work. Completes when they have ended.
+    /// Ends all runners, when no work is left for them. Completes when they have ended.
     [[nodiscard]] asio::awaitable<void> stop();
 
 private:
     friend class runner;
 
-    [[nodiscard]] runner& take();
-    runner& add(asio::any_io_executor strand, bool once);
-    void give_back(runner& who);
+    /// An idle runner or a new one; null once the pool is stopping, when there is nothing left to do.
+    [[nodiscard]] runner* take();
+    runner* add(asio::any_io_executor strand, bool once);
+    /// False if the pool is stopping: then the runner ends.
+    [[nodiscard]] bool give_back(runner& who);
     void give_back(std::unique_ptr<burst> used) noexcept;
     void ended(runner& who);
 
@@ -83,6 +85,7 @@ private:
     std::vector<std::unique_ptr<runner>> runners_;
     std::vector<runner*> idle_;
     std::vector<std::unique_ptr<burst>> idle_bursts_;
+    bool stopping_ = false;
     parked_ptr stopper_;
 };
 

@@ -226,10 +226,11 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     co_return true;
 }
 
-asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body, bool farewell) {
+asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::awaitable<void>()> body,
+                                                           bool cancellable) {
     const auto outcome = std::make_shared<callback_outcome>();
     job work;
-    work.farewell = farewell;
+    work.cancellable = cancellable;
     // The closure lives in the job, and the job in its runner until the coroutine has ended.
     auto callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;

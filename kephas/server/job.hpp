@@ -39,7 +39,7 @@ struct job {
     std::size_t counted_bytes = 0;  ///< What it holds of the client's limit; released when it ends.
     std::unique_ptr<rpc_call> rpc{};
     std::unique_ptr<std::function<asio::awaitable<void>()>> callback{};
-    bool farewell = false;  ///< `on_disconnect`: that the client has left does not cancel it.
+    bool cancellable = true;  ///< `on_disconnect` is not: its client has left already.
 };
 
 /// Jobs in order. Keeps its memory while it is in use; single-threaded.

@@ -1,5 +1,6 @@
 #include <kephas/server/listener.hpp>
 
+#include <asio/dispatch.hpp>
 #include <asio/error.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
@@ -76,6 +77,7 @@ listener::listener(const asio::any_io_executor& executor, const listen_address& 
     }
     acceptor_.listen(SOMAXCONN, ec);
     if (ec) refuse(ec, where);
+    endpoint_ = acceptor_.local_endpoint();
 }
 
 void listener::bind_unix(const listen_address& address) {
@@ -95,6 +97,10 @@ void listener::bind_unix(const listen_address& address) {
 }
 
 listener::~listener() { close(); }
+
+void listener::stop() {
+    asio::dispatch(acceptor_.get_executor(), [this] { close(); });
+}
 
 void listener::close() noexcept {
     std::error_code ignored;

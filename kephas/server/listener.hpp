@@ -16,7 +16,8 @@
 
 namespace kephas {
 
-/// One socket that listens. Closing it ends the accept loop.
+/// One socket that listens. Concurrency: `accept` on its executor, which runs one function at a time; `stop` from
+/// any thread; it must not be destroyed before `accept` has completed.
 class listener {
 public:
     using protocol = asio::generic::stream_protocol;
@@ -30,20 +31,25 @@ public:
     listener& operator=(const listener&) = delete;
     ~listener();
 
-    /// Accepts until `close()`. When descriptors run out it logs once, waits, and goes on.
+    /// Accepts until `stop()`. When descriptors run out it logs once, waits, and goes on.
     [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log);
-    void close() noexcept;
+    /// Closes it, on its executor.
+    void stop();
 
-    [[nodiscard]] protocol::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+    /// Where it is bound; any thread, also after `stop()`.
+    [[nodiscard]] const protocol::endpoint& endpoint() const noexcept { return endpoint_; }
     [[nodiscard]] std::string url() const;
+    [[nodiscard]] asio::any_io_executor executor() { return acceptor_.get_executor(); }
 
 private:
+    void close() noexcept;
     void bind_unix(const listen_address& address);
 
     asio::basic_socket_acceptor<protocol> acceptor_;
     protocol protocol_;
     std::shared_ptr<const listener_role> role_;
     listen_address::kind kind_;
+    protocol::endpoint endpoint_;
     std::string socket_file_;  // ours to remove
 };
 

@@ -56,16 +56,14 @@ void runner::retire() {
 }
 
 void runner::cancel_later(const handler_work& work) {
-    // Only what runs now: on_disconnect may be next on this runner, and the client's departure is no reason to cancel
-    // that. A handler that starts later finds out by itself that its client has left.
-    asio::post(strand_, [this, &work, mine = jobs_.load()] {
+    asio::post(strand_, [this, &work] {
         // The client may have gone since, and another one taken its place: only its address is compared.
-        if (work_ && &work_->from->work() == &work && mine == jobs_.load()) cancel_now();
+        if (work_ && &work_->from->work() == &work) cancel_now();
     });
 }
 
 void runner::cancel_now() {
-    if (!in_handler_) return;
+    if (!cancellable_) return;
     was_cancelled_ = true;
     cancel_.emit(asio::cancellation_type::terminal);
 }
@@ -92,8 +90,8 @@ asio::awaitable<void> runner::run() {
             } catch (...) {
                 failure = std::current_exception();
             }
-            in_handler_ = false;
-            deadline_.reset();
+            cancellable_ = false;
+            if (deadline_) end_deadline();
             if (std::exchange(was_cancelled_, false)) co_await asio::this_coro::reset_cancellation_state();
             if (work.target == nullptr) {  // callbacks report to whoever waits for them
                 if (failure) (void)home_.account(failure, false, from);
@@ -108,33 +106,38 @@ asio::awaitable<void> runner::run() {
                 home_.log().error("a reply was lost: {}", error.what());
             }
             timed_out_ = false;
-            if (from.work().end(work.counted_bytes)) from.wake();
+            if (from.work().end(work.counted_bytes)) from.wake_unless_finished();
         }
         from.work().leave(*this);
         work_.reset();
-        if (once_) co_return;
-        home_.give_back(*this);
+        if (once_ || !home_.give_back(*this)) co_return;
     }
 }
 
 void runner::before_handler(const request_state& state) {
     client_state& from = *state.from;
-    jobs_.fetch_add(1);  // before cancelled() is asked: one of the two sees the other
     home_.counters().started.fetch_add(1, std::memory_order_relaxed);
-    in_handler_ = true;
+    cancellable_ = state.work.cancellable;
     const duration timeout = state.work.target != nullptr ? from.options().handler_timeout : duration::zero();
     if (timeout > duration::zero()) start_deadline(timeout);
     // The client left before its message's turn came: the handler may still do what it does without waiting.
-    if (from.work().cancelled() && !state.work.farewell) cancel_later(from.work());
+    if (from.work().cancelled() && cancellable_) cancel_later(from.work());
 }
 
 void runner::start_deadline(duration timeout) {
     deadline_.emplace(strand_, timeout);
-    deadline_->async_wait([this, mine = jobs_.load()](std::error_code ec) {
-        if (ec || mine != jobs_.load() || !in_handler_) return;
+    deadline_pending_ = std::make_shared<bool>(true);
+    deadline_->async_wait([this, pending = deadline_pending_](std::error_code ec) {
+        if (ec || !*pending) return;  // then this runner may have gone
         timed_out_ = true;
         cancel_now();
     });
+}
+
+void runner::end_deadline() {
+    *deadline_pending_ = false;
+    deadline_pending_.reset();
+    deadline_.reset();
 }
 
 std::optional<outbound_frame> runner::answer(request_state& state, const std::exception_ptr& failure) {

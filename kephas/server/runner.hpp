@@ -66,6 +66,7 @@ private:
     [[nodiscard]] std::optional<outbound_frame> answer_command(request_state& state, const std::exception_ptr& failure);
     [[nodiscard]] std::optional<outbound_frame> answer_rpc(request_state& state, const std::exception_ptr& failure);
     void start_deadline(duration timeout);
+    void end_deadline();
     void cancel_now();
 
     asio::any_io_executor strand_;
@@ -74,11 +75,11 @@ private:
     resumer idle_;
     std::optional<assignment> work_;
     std::optional<asio::steady_timer> deadline_;  // of the handler that runs, if there is one
+    std::shared_ptr<bool> deadline_pending_;
     bool once_;
-    bool in_handler_ = false;   // whether cancel_now() may emit
+    bool cancellable_ = false;  // a handler runs, and may be cancelled
     bool was_cancelled_ = false;
     bool timed_out_ = false;
-    std::atomic<std::uint64_t> jobs_{0};  // tells the timeout of one handler from the next handler
 };
 
 }  // namespace kephas

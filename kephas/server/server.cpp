@@ -78,7 +78,9 @@ public:
     void listen();
     drain_report run();
     asio::awaitable<drain_report> serve();
+    asio::awaitable<drain_report> serve_once();
     void stop();
+    void hurry();  // as a second stop()
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
 
@@ -180,7 +182,8 @@ void server::implementation::listen() {
     const server_options& options = *context_.options;
     std::vector<std::unique_ptr<listener>> bound;
     for (const std::string& text : options.listen) {
-        bound.push_back(std::make_unique<listener>(executor_, listen_address::parse(text), !options.files.empty()));
+        asio::any_io_executor executor = owned() ? executor_ : strands_();
+        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), !options.files.empty()));
     }
     listeners_ = std::move(bound);
     if (options.origins.is_any()) {
@@ -191,6 +194,7 @@ void server::implementation::listen() {
 
 drain_report server::implementation::run() {
     if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
+    if (serving_.exchange(true)) throw error{errc::already_running};
     listen();
     drain_report report;
     std::exception_ptr failure;
@@ -207,7 +211,7 @@ drain_report server::implementation::run() {
     std::vector<guard> guards;
     for (const auto& context : contexts_) guards.push_back(asio::make_work_guard(*context));
     if (pool_) guards.push_back(asio::make_work_guard(*pool_));
-    asio::co_spawn(*contexts_.front(), serve(), [&](std::exception_ptr error, drain_report outcome) {
+    asio::co_spawn(*contexts_.front(), serve_once(), [&](std::exception_ptr error, drain_report outcome) {
         failure = error;
         report = outcome;
         signals.cancel();
@@ -229,7 +233,16 @@ drain_report server::implementation::run() {
 }
 
 asio::awaitable<drain_report> server::implementation::serve() {
+    if (owned()) throw std::logic_error{"serve() is for a server on an executor of the program's: call run()"};
     if (serving_.exchange(true)) throw error{errc::already_running};
+    co_return co_await serve_once();
+}
+
+asio::awaitable<drain_report> server::implementation::serve_once() {
+    // A cancellation is a wish, not an error: it never throws here, whenever it comes.
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) stop();
+    co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     listen();
     for (const auto& each : listeners_) {
@@ -238,7 +251,7 @@ asio::awaitable<drain_report> server::implementation::serve() {
             ++tasks_;
         }
         auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
-        asio::co_spawn(executor_, each->accept(std::move(accepted), context_.log), [this](std::exception_ptr failure) {
+        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log), [this](std::exception_ptr failure) {
             if (failure) context_.log.error("an accept loop ended with an exception");
             const std::lock_guard lock{mutex_};
             if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
@@ -249,6 +262,7 @@ asio::awaitable<drain_report> server::implementation::serve() {
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     const drain_report report = co_await drain();
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await asio::this_coro::throw_if_cancelled(throws);
     co_await context_.handlers->stop();
     for (const auto& shard : registry_->shards) {
         if (handler_pool* handlers = shard->strand_handlers()) {
@@ -272,9 +286,18 @@ asio::awaitable<void> server::implementation::wait_for_stop() {
             return true;
         },
         ec);
+    const std::lock_guard lock{mutex_};
+    stop_waiter_ = nullptr;
+    if (ec) ++stops_;
+}
+
+void server::implementation::hurry() {
+    const std::lock_guard lock{mutex_};
+    stops_ = std::max(stops_, 2U);
 }
 
 asio::awaitable<bool> server::implementation::wait_for_sessions(time_point deadline) {
+    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) hurry();
     std::error_code ec;
     asio::steady_timer timer{co_await asio::this_coro::executor};
     co_await park(
@@ -292,6 +315,7 @@ asio::awaitable<bool> server::implementation::wait_for_sessions(time_point deadl
         },
         ec);
     timer.cancel();
+    if (ec) hurry();
     const std::lock_guard lock{mutex_};
     end_waiter_ = nullptr;
     co_return tasks_ == 0;
@@ -301,7 +325,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     const drain_options& options = context_.options->drain;
     drain_report report;
     context_.draining.store(true, std::memory_order_release);
-    for (const auto& each : listeners_) each->close();
+    for (const auto& each : listeners_) each->stop();
 
     const auto present = sessions();
     const time_point deadline = clock::now() + options.deadline;
@@ -317,7 +341,6 @@ asio::awaitable<drain_report> server::implementation::drain() {
     report.left_in_time = present.size() - std::min(present.size(), late.size());
     if (done) co_return report;
 
-    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     report.cancelled = late.size();
     for (const auto& each : late) each->request_cancel(options.code);
     done = co_await wait_for_sessions(clock::now() + options.grace);
@@ -325,6 +348,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     const auto last = sessions();
     report.cut = last.size();
     for (const auto& each : last) each->request_cut();
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     (void)co_await wait_for_sessions(time_point::max());
     co_return report;
 }
@@ -353,7 +377,9 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
         sessions_.emplace(fresh.get(), fresh);
         ++tasks_;
     }
-    start(std::move(fresh));
+    start(fresh);
+    // Accepted while the listeners were being closed, and perhaps missed by the drain.
+    if (context_.draining.load(std::memory_order_acquire)) fresh->request_leave(context_.options->drain.code);
 }
 
 void server::implementation::start(std::shared_ptr<session> fresh) {

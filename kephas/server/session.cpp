@@ -17,7 +17,7 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
       strand_{std::move(strand)},
       stream_{std::move(transport)},
       role_{std::move(role)} {
-    read_.cache = &home_->slabs();
+    read_.lender = home_.get();
     if (context_.options->handshake_timeout > duration::zero()) {
         deadline_ = clock::now() + context_.options->handshake_timeout;
     }
@@ -287,7 +287,7 @@ std::optional<time_point> session::next_deadline() const {
 void session::reschedule() {
     const auto next = next_deadline();
     // An entry that fires too early only looks and goes round again; one that is too late would be wrong.
-    if (next && (!scheduled() || *next < timer_entry::deadline())) home_->schedule(*this, *next);
+    if (next) home_->schedule(*this, *next);
 }
 
 std::optional<job> session::next() {

@@ -69,7 +69,7 @@ private:
     [[nodiscard]] std::unique_ptr<http::response> admit(const http::request& request, std::string& accept);
     [[nodiscard]] asio::awaitable<std::unique_ptr<http::response>> authorize(const http::request& request);
     [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
-                                                                   bool farewell = false);
+                                                                   bool cancellable = true);
     [[nodiscard]] asio::awaitable<void> connect();
 
     // the open connection (session.cpp)

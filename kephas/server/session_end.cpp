@@ -105,7 +105,10 @@ void session::request_leave(close_code code) {
 
 void session::request_cancel(close_code code) {
     asio::post(strand_, [self = shared_from_this(), code] {
-        if (self->phase_ == phase::handshake) return self->stream_->close();
+        if (self->phase_ == phase::handshake) {
+            if (self->state_) self->state_->work().cancel();  // authorize
+            return self->stream_->close();
+        }
         self->state_->work().cancel();
         self->state_->fail(code, {});
     });
@@ -145,7 +148,7 @@ asio::awaitable<void> session::end() {
     state_->finished(info);
     if (const auto& on_disconnect = context_.routes->on_disconnect_) {
         const std::exception_ptr failure = co_await run_callback(
-            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, true);
+            [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, false);
         if (failure) (void)context_.handlers->account(failure, false, *state_);
     }
     state_->unbind();

@@ -27,6 +27,7 @@ void shard::give_back_slab(slice slab) {
 
 void shard::schedule(timer_target& target, time_point deadline) {
     const auto lock = guard_if_shared();
+    if (target.scheduled() && target.deadline() <= deadline) return;
     wheel_.schedule(target, deadline);
     arm_timer();
 }
@@ -92,8 +93,7 @@ void shard::for_each(const std::function<void(const std::shared_ptr<client_state
 
 void shard::stop() {
     const auto lock = guard_if_shared();
-    stopped_ = true;
-    timer_.cancel();
+    timer_.reset();
 }
 
 std::unique_lock<std::mutex> shard::guard_if_shared() {
@@ -102,10 +102,10 @@ std::unique_lock<std::mutex> shard::guard_if_shared() {
 
 void shard::arm_timer() {
     const auto next = wheel_.next_wakeup();
-    if (!next || *next >= armed_for_ || stopped_) return;
+    if (!next || *next >= armed_for_ || !timer_) return;
     armed_for_ = *next;
-    timer_.expires_at(*next);
-    timer_.async_wait([self = shared_from_this()](std::error_code ec) {
+    timer_->expires_at(*next);
+    timer_->async_wait([self = shared_from_this()](std::error_code ec) {
         if (!ec) self->fire_timers();
     });
 }

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -37,7 +38,7 @@ protected:
 ///
 /// With threads of our own, a shard is one thread with its `io_context`, which is the strand of its clients. On an
 /// executor of the user's, each client has a strand of its own and the shard is guarded by its mutex.
-class shard : public std::enable_shared_from_this<shard> {
+class shard final : public std::enable_shared_from_this<shard>, public slab_lender {
 public:
     enum class threading : bool { single_threaded, shared };
 
@@ -53,11 +54,11 @@ public:
     void set_registry(std::weak_ptr<const client_registry> registry) noexcept { registry_ = std::move(registry); }
     [[nodiscard]] const std::weak_ptr<const client_registry>& registry() const noexcept { return registry_; }
 
-    /// What the clients of this shard read into; only on its thread, if it has one.
-    [[nodiscard]] slab_cache& slabs() noexcept { return slabs_; }
-    [[nodiscard]] slice borrow_slab();
-    void give_back_slab(slice slab);
+    // what the clients of this shard read into: only on its thread, if it has one
+    [[nodiscard]] slice borrow_slab() override;
+    void give_back_slab(slice slab) override;
 
+    /// Unless it is scheduled for an earlier time already.
     void schedule(timer_target& target, time_point deadline);
     void cancel(timer_target& target);
 
@@ -87,9 +88,8 @@ private:
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;
-    asio::steady_timer timer_;
+    std::optional<asio::steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
     time_point armed_for_ = time_point::max();
-    bool stopped_ = false;
     slab_cache slabs_;
 
     std::mutex wakes_mutex_;

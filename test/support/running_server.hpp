@@ -69,10 +69,12 @@ public:
     running_server& operator=(const running_server&) = delete;
 
     drain_report stop() {
-        if (thread_.joinable()) {
-            server_.stop();
-            thread_.join();
-        }
+        if (thread_.joinable()) server_.stop();
+        return wait();
+    }
+    /// The report of a server that was told to stop already.
+    drain_report wait() {
+        if (thread_.joinable()) thread_.join();
         return report_;
     }
     [[nodiscard]] std::uint16_t port() const { return server_.port(); }

@@ -20,6 +20,13 @@ namespace {
 
 [[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::system_category(), what}; }
 
+/// A constructor that throws runs no destructor.
+[[noreturn]] void fail_to_connect(int fd) {
+    const int why = errno;
+    ::close(fd);
+    throw std::system_error{why, std::system_category(), "connect"};
+}
+
 constexpr std::string_view mask = "\x12\x34\x56\x78";
 
 }  // namespace
@@ -33,7 +40,7 @@ test_client::test_client(std::uint16_t port, int receive_buffer) : fd_{::socket(
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail("connect");
+    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail_to_connect(fd_);
 }
 
 test_client::test_client(const std::string& socket_file) : fd_{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
@@ -41,7 +48,7 @@ test_client::test_client(const std::string& socket_file) : fd_{::socket(AF_UNIX,
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, socket_file.c_str(), std::min(socket_file.size() + 1, sizeof(address.sun_path)));
-    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail("connect");
+    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail_to_connect(fd_);
 }
 
 test_client::test_client(test_client&& other) noexcept
