@@ -66,9 +66,11 @@ runner& handler_pool::add(asio::any_io_executor strand, bool once) {
     return who;
 }
 
-void handler_pool::give_back(runner& who) {
+bool handler_pool::give_back(runner& who) {
     const std::lock_guard lock{mutex_};
+    if (stopping_) return false;
     idle_.push_back(&who);
+    return true;
 }
 
 void handler_pool::ended(runner& who) {
@@ -86,6 +88,7 @@ asio::awaitable<void> handler_pool::stop() {
     {
         const std::lock_guard lock{mutex_};
         retiring.swap(idle_);
+        stopping_ = true;  // the last job is reported before its runner comes back
     }
     for (runner* who : retiring) who->retire();
     std::error_code ec;

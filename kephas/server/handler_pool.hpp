@@ -57,7 +57,7 @@ public:
     [[nodiscard]] jsonrpc::error_object account(const std::exception_ptr& failure, bool timed_out, client_state& from);
     [[nodiscard]] const logger& log() const noexcept { return log_; }
 
-    /// Ends all runners; none may be at work. Completes when they have ended.
+    /// Ends all runners; none may be inside a handler. Completes when they have ended.
     [[nodiscard]] asio::awaitable<void> stop();
 
 private:
@@ -65,7 +65,8 @@ private:
 
     [[nodiscard]] runner& take();
     runner& add(asio::any_io_executor strand, bool once);
-    void give_back(runner& who);
+    /// Its work is done. False if it has to end, because the pool stops.
+    [[nodiscard]] bool give_back(runner& who);
     void ended(runner& who);
 
     asio::any_io_executor executor_;
@@ -79,6 +80,7 @@ private:
     std::vector<std::unique_ptr<runner>> runners_;
     std::vector<runner*> idle_;
     parked_ptr stopper_;
+    bool stopping_ = false;
 };
 
 }  // namespace kephas

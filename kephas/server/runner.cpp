@@ -83,7 +83,7 @@ asio::awaitable<void> runner::run() {
         work.leave(*this);
         work_.reset();
         if (once_) co_return;
-        home_.give_back(*this);
+        if (!home_.give_back(*this)) co_return;
     }
 }
 
