@@ -189,6 +189,7 @@ asio::awaitable<bool> session::let_in(http::request request, slice rest) {
         const std::exception_ptr failure =
             co_await run_callback([&]() -> asio::awaitable<void> { decision = co_await authorize(request); });
         authorizing_ = false;
+        if (failure) (void)context_.handlers->account(failure, false, *state_);
         if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
         if (failure || !decision) {
             co_await respond(http::text_response(http::status_code::internal_server_error, "internal error\n"));
