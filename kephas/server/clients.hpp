@@ -11,13 +11,14 @@
 #include <asio/awaitable.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 namespace kephas {
@@ -30,22 +31,23 @@ struct client_registry {
     std::atomic<std::uint64_t>* dropped = nullptr;  ///< Counts what a broadcast could not deliver.
 };
 
-/// Some clients: `{a, b}` or a vector. No `initializer_list`: g++ 12 cannot keep its array in a coroutine.
+/// A few clients: `{a, b}`. Trivially copyable, because g++ 12 destroys the temporaries of an aggregate twice when it
+/// stands inside a `co_await`, and cannot keep the array of an `initializer_list` in a coroutine at all.
 class client_ids {
 public:
+    static constexpr std::size_t capacity = 8;
+
     template <std::same_as<client_id>... Ids>
-    client_ids(Ids... ids) : ids_(sizeof...(Ids)) {
-        [[maybe_unused]] auto next = ids_.begin();
-        ((*next++ = ids), ...);
-    }
-    client_ids(std::vector<client_id> ids) noexcept : ids_{std::move(ids)} {}
+        requires(sizeof...(Ids) <= capacity)
+    client_ids(Ids... ids) noexcept : ids_{ids...}, size_{sizeof...(Ids)} {}
 
     [[nodiscard]] bool contains(const client_id& id) const noexcept {
-        return std::find(ids_.begin(), ids_.end(), id) != ids_.end();
+        return std::find(ids_.begin(), ids_.begin() + size_, id) != ids_.begin() + size_;
     }
 
 private:
-    std::vector<client_id> ids_;
+    std::array<client_id, capacity> ids_;
+    std::ptrdiff_t size_;
 };
 
 struct broadcast_options {
@@ -53,6 +55,8 @@ struct broadcast_options {
     overflow_policy overflow = overflow_policy::close;   ///< What happens to a client whose outbox is full; a
                                                          ///< broadcast never waits: `wait` counts as `drop_newest`.
 };
+
+static_assert(std::is_trivially_copyable_v<broadcast_options>, "see client_ids");
 
 struct broadcast_report {
     std::size_t queued = 0;   ///< How many outboxes took it.

@@ -75,6 +75,13 @@ public:
     implementation(std::shared_ptr<const kephas::routes> routes, server_options options, asio::any_io_executor executor,
                    strand_factory strands);
 
+    // Handles may keep a shard longer than its context, and a server that never served has not stopped them.
+    ~implementation() {
+        for (const auto& each : registry_->shards) each->stop();
+    }
+    implementation(const implementation&) = delete;
+    implementation& operator=(const implementation&) = delete;
+
     void listen();
     drain_report run();
     asio::awaitable<drain_report> serve();
