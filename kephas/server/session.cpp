@@ -81,6 +81,7 @@ void session::process(time_point now) {
         }
         start_handlers();
         flush(now);
+        if (queue_held()) flush(now);  // nobody would wake us: the first flush may have made all the room there will be
         // Handlers on the strand have ended by now: if they were the limit, what is left of the input comes next.
         more = more && phase_ == phase::open && machine_->pending_input() && !paused();
     }
@@ -134,7 +135,7 @@ asio::awaitable<void> session::wait_for_room() {
         reschedule();
     }
     work.watch(true);
-    if (work.bytes_full() && state_->calls().any_pending()) state_->calls().end_all(errc::overloaded);
+    end_hopeless_calls();
     if (paused()) co_await wait_for_change();
     if (!paused()) {
         work.watch(false);
@@ -190,16 +191,32 @@ void session::send_now(outbound_frame frame) {
 void session::on_wake() {
     if (!machine_) return;
     const time_point now = clock::now();
-    if (!held_control_.empty() && state_->out().push_control(held_control_.view())) held_control_ = slice{};
     flush(now);
-    while (!held_.empty() && state_->out().push(std::move(held_.front()), overflow_policy::wait) != send_status::full) {
-        held_.erase(held_.begin());
-    }
-    flush(now);
+    if (queue_held()) flush(now);
     if (phase_ == phase::open && machine_->failing()) process(now);  // the flush has shown that the peer is too slow
     check_end_requests(now);
     if (!paused()) notify_change();
+    else if (reading_paused_) end_hopeless_calls();
     reschedule();
+}
+
+/// What the outbox had no room for goes there as far as it has some now. True if anything went.
+bool session::queue_held() {
+    bool any = false;
+    if (!held_control_.empty() && state_->out().push_control(held_control_.view())) {
+        held_control_ = slice{};
+        any = true;
+    }
+    while (!held_.empty() && state_->out().push(std::move(held_.front()), overflow_policy::wait) != send_status::full) {
+        held_.erase(held_.begin());
+        any = true;
+    }
+    return any;
+}
+
+/// While the byte limit stops reading no answer can come, and the handlers that wait for one may be what holds the bytes.
+void session::end_hopeless_calls() {
+    if (state_->work().bytes_full() && state_->calls().any_pending()) state_->calls().end_all(errc::overloaded);
 }
 
 asio::awaitable<void> session::wait_for_change() {

@@ -83,6 +83,8 @@ private:
     [[nodiscard]] bool paused() const;
     [[nodiscard]] asio::awaitable<void> wait_for_room();
     void flush(time_point now);
+    [[nodiscard]] bool queue_held();
+    void end_hopeless_calls();
     void writable(std::error_code ec);
     void send_now(outbound_frame frame);
 

@@ -14,6 +14,7 @@ void session::handle(close_received&& close) {
     close_info info{close.code, std::move(close.reason), close_initiator::peer, true};
     if (const auto request = state_->end_requested()) info = {request->info.code, request->info.reason,
                                                               close_initiator::server, true};
+    start_handlers();       // of what came before it, those on the strand reply before it is answered
     (void)take_controls();  // the answer to their close frame, behind what is queued
     begin_end(std::move(info), context_.options->close_timeout);
 }
