@@ -6,6 +6,7 @@
 
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <atomic>
 #include <future>
@@ -231,7 +232,10 @@ TEST_CASE("on_disconnect runs once per client, with the reason of the end") {
                               o.rate_limit = {.messages_per_second = 0.001, .burst = 2};
                           })};
     std::size_t so_far = 0;
-    const auto last = [&] { return ended.wait(++so_far).at(so_far - 1).second; };
+    const auto last = [&] {
+        ++so_far;
+        return ended.wait(so_far).at(so_far - 1).second;
+    };
 
     auto leaves = test_client::open(server.port());
     leaves.send_close(4000, "by the client");

@@ -5,7 +5,9 @@
 #include <doctest/doctest.h>
 
 #include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <atomic>
 #include <future>
@@ -208,8 +210,6 @@ TEST_CASE("depth and size are limited without harm") {
     running_server server{rpc_routes(), rpc_options()};
     auto client = test_client::open(server.port());
     const std::string deep(500'000, '[');
-    const std::string refused =
-        error_text(-32700, "Parse error", "null", R"({"reason":"nested too deeply","limit":64})");
     client.send_text(deep);
     const std::string answer = client.read_text();
     CHECK(answer.starts_with(R"({"jsonrpc":"2.0","error":{"code":-32700,"message":"Parse error")"));
@@ -252,7 +252,7 @@ TEST_CASE("a batch is answered by one array, in the order of its requests, witho
                               call_text("missing", "\"m\"") + "," + call_text("math.add", "2", "[1,2]") + "," +
                               R"({"foo":"boo"},)" + call_text("fails", "3") + "]";
     const std::string expected = "[" + result_text("[1]", "1") + "," + error_text(-32600, "Invalid Request", "null") +
-                                 "," + error_text(-32601, "Method not found", "\"m\"") + "," + result_text("3.0", "2") +
+                                 "," + error_text(-32601, "Method not found", "\"m\"") + "," + result_text("3", "2") +
                                  "," + error_text(-32600, "Invalid Request", "null") + "," +
                                  error_text(-32603, "Internal error", "3") + "]";
     CHECK(ask(client, batch) == expected);
@@ -393,7 +393,7 @@ TEST_CASE("the documented example methods: player.getStats, math.add, game.creat
     CHECK(ask_binary(client, call_text("player.getStats", "1", R"({"playerId":"p1"})")) ==
           std::pair{0xFFFFFFFFU, result_text(R"({"playerId":"p1","level":7})", "1")});
     CHECK(ask_binary(client, call_text("math.add", "2", R"({"a":40,"b":2})")) ==
-          std::pair{0xFFFFFFFFU, result_text("42.0", "2")});
+          std::pair{0xFFFFFFFFU, result_text("42", "2")});
     CHECK(ask_binary(client, call_text("game.createRoom", "3", R"({"roomName":"lobby","maxPlayers":4})")) ==
           std::pair{0xFFFFFFFFU, result_text(R"({"roomName":"lobby","maxPlayers":4})", "3")});
     CHECK(ask_binary(client, call_text("game.createRoom", "4", R"({"roomName":"","maxPlayers":4})")) ==
@@ -413,7 +413,7 @@ TEST_CASE("a handler calls a method of its client's and gets the result, under e
                               rpc_options()};
         auto client = test_client::open(server.port());
         client.send_text(call_text("go", "\"outer\""));
-        CHECK(client.read_text() == call_text("sum", "1", "[1,2]").insert(0, ""));
+        CHECK(client.read_text() == call_text("sum", "1", "[1,2]"));
         client.send_text(result_text("3", "1"));
         CHECK(client.read_text() == result_text("3", "\"outer\""));
         // the answer may also come on the binary channel
@@ -592,7 +592,8 @@ TEST_CASE("on_connect cannot call, because nothing is read before it returns") {
 
 TEST_CASE("notifications to the client are not waited for") {
     running_server server{routes_with([](client who) -> asio::awaitable<json> {
-                              co_await who.notify("news", json::object({{"n", 1}}));
+                              json params = json::object({{"n", 1}});
+                              co_await who.notify("news", std::move(params));
                               co_return json{"told"};
                           }),
                           rpc_options()};
