@@ -192,6 +192,7 @@ asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::
     const std::exception_ptr failure = co_await run_callback(
         [&]() -> asio::awaitable<void> { decision = co_await context_.routes->authorize_(request); });
     authorizing_ = false;
+    if (failure) (void)context_.handlers->account(failure, false, *state_);
     if (failure || !decision) {
         co_return std::make_unique<http::response>(
             http::text_response(http::status_code::internal_server_error, "internal error\n"));
