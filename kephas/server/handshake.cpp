@@ -217,12 +217,18 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     const time_point now = clock::now();
     machine_.emplace(websocket::role::server, context_.session, now);
     if (!rest.empty()) machine_->handle(std::move(rest), now);
+    home_->add(state_);  // first: who has read the 101 gets every broadcast from then on
     const bool written = co_await write_all(http::switching_protocols_response(accept, state_->facts().subprotocol));
-    if (!written) co_return false;
+    if (!written) {
+        home_->remove(state_->id());
+        state_->left();
+        state_->finished({});
+        co_return false;
+    }
     deadline_ = time_point::max();
     state_->bind(*this);
     phase_ = phase::connecting;
-    home_->add(state_);
+    flush(clock::now());  // what was queued meanwhile; until here wakes found nobody
     context_.counters.opened.fetch_add(1, std::memory_order_relaxed);
     co_return true;
 }
