@@ -74,13 +74,6 @@ public:
 
     implementation(std::shared_ptr<const kephas::routes> routes, server_options options, asio::any_io_executor executor,
                    strand_factory strands);
-    implementation(const implementation&) = delete;
-    implementation& operator=(const implementation&) = delete;
-    ~implementation() {
-        // Of a server that never served: the timers of the shards must not outlive the contexts.
-        for (const auto& shard : registry_->shards) shard->stop();
-    }
-
     // Handles may keep a shard longer than its context, and a server that never served has not stopped them.
     ~implementation() {
         for (const auto& each : registry_->shards) each->stop();
