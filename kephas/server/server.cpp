@@ -355,7 +355,8 @@ asio::awaitable<drain_report> server::implementation::drain() {
     report.cut = last.size();
     for (const auto& each : last) each->request_cut();
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    (void)co_await wait_for_sessions(time_point::max());
+    while (!co_await wait_for_sessions(time_point::max())) {  // every further stop() ends the wait, not what is waited for
+    }
     co_return report;
 }
 
