@@ -247,7 +247,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
             failure = std::current_exception();
         }
         const std::lock_guard lock{outcome->mutex};
-        outcome->failure = failure;
+        outcome->failure = std::move(failure);  // only one thread holds the exception, and lets go of it
         outcome->done = true;
         if (outcome->waiter) std::exchange(outcome->waiter, nullptr)->resume();
     };
@@ -265,7 +265,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
         },
         ec);
     const std::lock_guard lock{outcome->mutex};
-    co_return outcome->failure;
+    co_return std::move(outcome->failure);
 }
 
 asio::awaitable<void> session::connect() {
