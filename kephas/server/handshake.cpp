@@ -93,6 +93,12 @@ asio::awaitable<void> session::serve_http(const http::request& request) {
         co_await respond(refusal);
     } else if (request.path == "/health") {
         co_await respond(http::json_response(http::status_code::ok, R"({"status":"ok"})"), is_head);
+    } else if (request.path == "/ready") {
+        const bool draining = context_.draining.load(std::memory_order_acquire);
+        const auto status = draining ? http::status_code::service_unavailable : http::status_code::ok;
+        const char* body = draining ? R"({"status":"draining"})" : R"({"status":"ready"})";
+        const http::response response = http::json_response(status, body);
+        co_await respond(response, is_head);
     } else {
         http::response response = http::text_response(http::status_code::not_found, "not found\n");
         if (role_->files && !context_.options->files.empty()) {

@@ -92,6 +92,8 @@ private:
     void dispatch_binary(slice message);
     void dispatch_text(slice message);
     void dispatch_document(jsonrpc::document document, websocket::opcode op, const slice& message);
+    void settle_call(jsonrpc::message& element);
+    void settle_calls(const message_received& message);
     void submit(const route& target, job work);
     void start_handlers();
 

@@ -104,12 +104,8 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
     std::size_t cost = message.size();  // held once for the whole text
     for (std::size_t slot = 0; slot < document.messages.size(); ++slot) {
         jsonrpc::message& element = document.messages[slot];
-        if (auto* response = std::get_if<jsonrpc::response>(&element)) {
-            const std::string id = response->id.text();
-            (void)state_->calls().answer(id, std::move(*response));
-        } else if (const auto* broken = std::get_if<jsonrpc::invalid_response_message>(&element)) {
-            if (broken->id) state_->calls().refuse(broken->id->text(), errc::invalid_response);
-        } else if (auto* request = std::get_if<jsonrpc::request>(&element)) {
+        settle_call(element);
+        if (auto* request = std::get_if<jsonrpc::request>(&element)) {
             const route* target = context_.routes->method(request->method);
             if (target == nullptr) {
                 if (auto frame = batch->set_error(slot, jsonrpc::method_not_found())) send_now(std::move(*frame));
@@ -124,6 +120,27 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
             submit(*target, std::move(work));
         }
     }
+}
+
+void session::settle_call(jsonrpc::message& element) {
+    if (auto* response = std::get_if<jsonrpc::response>(&element)) {
+        const std::string id = response->id.text();
+        (void)state_->calls().answer(id, std::move(*response));
+    } else if (const auto* broken = std::get_if<jsonrpc::invalid_response_message>(&element)) {
+        if (broken->id) state_->calls().refuse(broken->id->text(), errc::invalid_response);
+    }
+}
+
+void session::settle_calls(const message_received& message) {
+    if (context_.routes->raw_ || !state_->calls().any_pending()) return;
+    bytes_view text = message.payload.view();
+    if (message.opcode == websocket::opcode::binary) {
+        const auto command = decode_command(text);
+        if (!command || !is_reserved(command->id)) return;
+        text = command->payload;
+    }
+    jsonrpc::document document = jsonrpc::parse(as_text(text), context_.json);
+    for (jsonrpc::message& element : document.messages) settle_call(element);
 }
 
 void session::submit(const route& target, job work) {

@@ -126,6 +126,34 @@ private:
 
 }  // namespace
 
+TEST_CASE("a handler that awaits a call's result gets it while the server drains") {
+    router routes;
+    routes.on(command_id{1}, [](request req) -> reply {
+        const json answer = co_await req.client().call("ask");
+        co_return payload{write_json(answer)};
+    });
+    running_server server{std::move(routes)};
+    auto client = test_client::open(server.port());
+    client.send_command(1, "");
+    CHECK(client.read_text() == R"({"jsonrpc":"2.0","method":"ask","id":1})");
+    server->stop();
+    REQUIRE(eventually([&] {  // the listener closes when the drain begins
+        try {
+            test_client{server.port() != 0 ? server.port() : std::uint16_t{1}};
+            return false;
+        } catch (const std::system_error&) {
+            return true;
+        }
+    }));
+    client.send_text(R"({"jsonrpc":"2.0","result":"yes","id":1})");
+    CHECK(client.read_command(1) == R"("yes")");
+    CHECK(client.read_close().code == 1001);
+    CHECK(hangs_up(client));
+    const drain_report report = server.wait();  // the connections that looked for the listener count as well
+    CHECK(report.cancelled == 0);
+    CHECK(report.cut == 0);
+}
+
 TEST_CASE("stop() closes every client with 1001 and returns a report") {
     server_options options = quiet_options();
     options.io_threads = 2;

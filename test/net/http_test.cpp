@@ -80,6 +80,13 @@ const std::string upgrade_headers =
 
 }  // namespace
 
+TEST_CASE("GET /ready answers while the server serves") {
+    running_server server{router{}};
+    const std::string answer = http_get(server.port(), "/ready");
+    CHECK(answer.starts_with("HTTP/1.1 200 "));
+    CHECK(answer.ends_with(R"({"status":"ready"})"));
+}
+
 TEST_CASE("GET /health answers on the WebSocket port and on an http one, HEAD without the body") {
     running_server server{router{}, options_with([](server_options& o) {
                               o.listen = {"ws://127.0.0.1:0/ws", "http://127.0.0.1:0"};
