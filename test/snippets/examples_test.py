@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED."""
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+
+PATIENCE = 20
+
+
+class Client:
+    """Just enough of RFC 6455, with a mask of zeros."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
+        self.file = self.socket.makefile('rb')
+        self.socket.sendall(b'GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+                            b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n')
+        status = self.file.readline()
+        assert status.startswith(b'HTTP/1.1 101 '), status
+        while self.file.readline() != b'\r\n':
+            pass
+
+    def send(self, opcode, payload):
+        assert len(payload) < 126
+        self.socket.sendall(bytes([0x80 | opcode, 0x80 | len(payload)]) + bytes(4) + payload)
+
+    def command(self, number, payload):
+        self.send(2, struct.pack('>I', number) + payload)
+
+    def read(self):
+        first, size = self.file.read(2)
+        if size == 126:
+            size, = struct.unpack('>H', self.file.read(2))
+        return first & 0x0F, self.file.read(size)
+
+    def expect(self, opcode, payload):
+        got = self.read()
+        assert got == (opcode, payload), got
+
+    def expect_command(self, number, payload):
+        self.expect(2, struct.pack('>I', number) + payload)
+
+
+class Program:
+    """A server that says where it listens."""
+
+    def __init__(self, path):
+        self.process = subprocess.Popen([path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def __enter__(self):
+        signal.alarm(PATIENCE * 2)  # a program that hangs fails the test
+        return self
+
+    def ports(self, pattern):
+        for line in self.process.stdout:
+            found = re.search(pattern, line)
+            if found:
+                return [int(port) for port in found.groups()]
+        raise AssertionError('the program said nothing')
+
+    def stop(self):
+        os.kill(self.process.pid, signal.SIGTERM)
+        rest = self.process.stdout.read()
+        assert self.process.wait(PATIENCE) == 0, rest
+        return rest
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def quickstart(path):
+    with Program(path) as program:
+        port, = program.ports(r'listening on ws://127\.0\.0\.1:(\d+)/ws')
+        client = Client(port)
+        client.expect_command(1, b'Welcome to the server!')
+        client.command(0x0100, b'ada')
+        client.expect_command(0x0100, b'Login successful')
+        client.command(0x0100, b'')
+        opcode, error = client.read()
+        assert error.startswith(b'\xff\xff\xff\xfe') and b'"message":"a name, please"' in error, error
+        client.send(1, b'{"jsonrpc":"2.0","method":"math.add","params":[1,2.5],"id":7}')
+        client.expect(1, b'{"jsonrpc":"2.0","result":3.5,"id":7}')
+        client.send(1, b'{"jsonrpc":"2.0","method":"math.add","params":{"a":1},"id":8}')
+        opcode, error = client.read()
+        assert b'"code":-32602' in error and b'"parameter":"b"' in error, error
+
+        other = Client(port)
+        other.expect_command(1, b'Welcome to the server!')
+        other.send(8, struct.pack('>H', 1000) + b'bye')
+        opcode, left = client.read()
+        assert left.startswith(b'\x00\x00\x00\x02') and left.endswith(b' left: bye'), left
+
+        os.kill(program.process.pid, signal.SIGTERM)
+        opcode, close = client.read()
+        assert (opcode, close[:2]) == (8, struct.pack('>H', 1001)), (opcode, close)
+        client.send(8, close[:2])
+        client.socket.shutdown(socket.SHUT_WR)
+        rest = program.process.stdout.read()
+        assert program.process.wait(PATIENCE) == 0, rest
+        assert 'Server stopped: ' in rest, rest
+
+
+def embed(path):
+    with Program(path) as program:
+        listening, attaching = program.ports(r'listening on 127\.0\.0\.1:(\d+), attaching from 127\.0\.0\.1:(\d+)')
+        for port in (listening, attaching):
+            client = Client(port)
+            client.command(0x0100, b'echo')
+            client.expect_command(0x0100, b'echo')
+            client.send(8, struct.pack('>H', 1000))
+            client.expect(8, struct.pack('>H', 1000))
+            client.socket.close()
+        rest = program.stop()
+        assert 'drained: ' in rest, rest
+
+
+quickstart(sys.argv[1])
+embed(sys.argv[2])
+print('the examples do what the README says')
