@@ -23,7 +23,7 @@ int main(int argc, char** argv) {
     std::uint16_t port = 0;
     unsigned io_threads = 1;
     unsigned pool_threads = 1;
-    kephas::dispatch policy = kephas::dispatch::pool;
+    std::optional<kephas::dispatch> policy;
     bool raw = false;
     const std::map<std::string, kephas::dispatch> policies{{"pool", kephas::dispatch::pool},
                                                            {"serial", kephas::dispatch::serial},
@@ -32,13 +32,14 @@ int main(int argc, char** argv) {
     app.add_option("--port", port, "TCP port on 127.0.0.1; 0 takes a free one")->required();
     app.add_option("--io-threads", io_threads, "threads that read and write; 0: one per core")->capture_default_str();
     app.add_option("--pool-threads", pool_threads, "threads that run handlers; 0: one per core")->capture_default_str();
-    app.add_option("--dispatch", policy, "where the handler runs")->transform(CLI::CheckedTransformer(policies));
+    app.add_option("--dispatch", policy, "where the handler runs: pool unless --raw, which keeps the order")
+        ->transform(CLI::CheckedTransformer(policies));
     app.add_flag("--raw", raw, "echo every message as it came, text as text, up to 32 MiB");
     CLI11_PARSE(app, argc, argv);
 
     kephas::router routes;
-    if (raw) routes.raw(policy, echo);
-    else routes.on(echo_command, policy, echo);
+    if (raw) routes.raw(policy.value_or(kephas::dispatch::on_strand), echo);
+    else routes.on(echo_command, policy.value_or(kephas::dispatch::pool), echo);
 
     kephas::server_options options;
     options.listen = {"ws://127.0.0.1:" + std::to_string(port) + "/ws"};
