@@ -110,7 +110,7 @@ run_tests() {
 
 export ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:abort_on_error=1
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/test/support/tsan.supp
 
 # the packages of Node for the end-to-end tests
 if [ "$mode" = all ] && [ -f test/e2e/package-lock.json ] &&
