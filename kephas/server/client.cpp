@@ -35,6 +35,16 @@ asio::awaitable<void> send_frame(std::shared_ptr<client_state> to, outbound_fram
     if (status == send_status::closed) throw error{errc::closed};
 }
 
+send_status try_send_frame(const std::shared_ptr<client_state>& to, outbound_frame frame, overflow_policy when_full,
+                           std::uint64_t key) {
+    if (!to) return send_status::closed;
+    const send_status status = to->out().push(std::move(frame), when_full, key);
+    if (status == send_status::full && when_full == overflow_policy::close) {
+        to->fail(close_code::slow_consumer, "slow consumer");
+    }
+    return status;
+}
+
 asio::awaitable<close_info> wait_closed(std::shared_ptr<client_state> state) {
     if (!state) co_return close_info{};
     std::error_code ec;
@@ -106,14 +116,12 @@ std::optional<close_info> client::close_info() const {
     return state_ ? state_->closed_with() : std::optional{kephas::close_info{}};
 }
 
-send_status client::try_send(command_id id, payload body) const {
-    if (!state_) return send_status::closed;
-    return state_->out().push(make_command(id, std::move(body)), overflow_policy::wait);
+send_status client::try_send(command_id id, payload body, overflow_policy when_full, std::uint64_t key) const {
+    return try_send_frame(state_, make_command(id, std::move(body)), when_full, key);
 }
 
-send_status client::try_send_text(payload text) const {
-    if (!state_) return send_status::closed;
-    return state_->out().push(make_text(std::move(text)), overflow_policy::wait);
+send_status client::try_send_text(payload text, overflow_policy when_full, std::uint64_t key) const {
+    return try_send_frame(state_, make_text(std::move(text)), when_full, key);
 }
 
 asio::awaitable<void> client::send(command_id id, payload body) const {

@@ -57,10 +57,13 @@ public:
     /// Why the connection ended; nothing while it lives.
     [[nodiscard]] std::optional<kephas::close_info> close_info() const;
 
-    /// Queues a command and answers at once.
-    send_status try_send(command_id id, payload body) const;
-    /// Queues a text message and answers at once.
-    send_status try_send_text(payload text) const;
+    /// Queues a command and answers at once. `when_full` says what happens without room; with `latest` the message
+    /// takes the place of one that was sent with the same `key`, with `close` the client is closed with 3008.
+    send_status try_send(command_id id, payload body, overflow_policy when_full = overflow_policy::wait,
+                         std::uint64_t key = 0) const;
+    /// The same for a text message.
+    send_status try_send_text(payload text, overflow_policy when_full = overflow_policy::wait,
+                              std::uint64_t key = 0) const;
 
     /// Queues a command as soon as the client's outbox has room. What one coroutine sends leaves in that order.
     /// Errors:       `errc::closed`.

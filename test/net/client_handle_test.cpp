@@ -370,6 +370,22 @@ TEST_CASE("try_send says full when the client does not read, and takes more when
     CHECK(peer.read_command(5) == "again");
 }
 
+TEST_CASE("what happens to a message without room is chosen for each send") {
+    lobby all{small_outbox()};
+    auto peer = slow_reader(all.server.port());
+    const client who = all.handle(0);
+    const std::size_t queued = fill(who);
+    CHECK(who.try_send(command_id{9}, payload{bulk}, overflow_policy::drop_newest) == send_status::full);
+    CHECK(who.try_send(command_id{5}, "state 1", overflow_policy::latest, 1) == send_status::queued);
+    CHECK(who.try_send(command_id{5}, "state 2", overflow_policy::latest, 1) == send_status::queued);
+    for (std::size_t i = 0; i < queued; ++i) CHECK(peer.read_command(9) == bulk);
+    CHECK(peer.read_command(5) == "state 2");
+
+    (void)fill(who);
+    CHECK(who.try_send(command_id{9}, payload{bulk}, overflow_policy::close) == send_status::full);
+    CHECK(peer.read_close() == received_close{3008, "slow consumer"});
+}
+
 TEST_CASE("send waits for room and keeps the order") {
     caller elsewhere;
     lobby all{small_outbox()};
