@@ -32,6 +32,8 @@ public:
     void resume(std::error_code ec = {}) {
         if (!resumed_.exchange(true, std::memory_order_acq_rel)) do_resume(ec);
     }
+    /// Whether `resume` was called, by a cancellation perhaps: then nobody waits here any more.
+    [[nodiscard]] bool resumed() const noexcept { return resumed_.load(std::memory_order_acquire); }
 
 private:
     virtual void do_resume(std::error_code ec) = 0;

@@ -74,7 +74,8 @@ public:
 
     /// Calls a JSON-RPC method of the client's and waits for the result.
     /// Errors:       `rpc_failure` if the client answered with an error; `errc::timed_out`; `errc::closed` when it
-    ///               leaves; `errc::overloaded` when too many calls are pending; `errc::not_reading` in `on_connect`.
+    ///               leaves; `errc::overloaded` when too many calls are pending, or its messages fill
+    ///               `in_flight.bytes` before it answers; `errc::not_reading` in `on_connect`.
     /// Cancellation: all types; an answer that comes later is ignored.
     [[nodiscard]] asio::awaitable<json> call(std::string method, json params = {}) const;
     [[nodiscard]] asio::awaitable<json> call(std::string method, json params, duration timeout) const;

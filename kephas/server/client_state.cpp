@@ -45,7 +45,9 @@ std::optional<close_info> client_state::closed_with() const {
 bool client_state::wait_closed(parked_ptr who) {
     const std::lock_guard lock{mutex_};
     if (closed_) return false;
-    std::erase_if(close_waiters_, [](const parked_ptr& waiter) { return waiter.use_count() == 1; });  // cancelled ones
+    if (close_waiters_.size() == close_waiters_.capacity()) {  // before it grows: the cancelled ones make room
+        std::erase_if(close_waiters_, [](const parked_ptr& waiter) { return waiter->resumed(); });
+    }
     close_waiters_.push_back(std::move(who));
     return true;
 }

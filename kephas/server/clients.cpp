@@ -52,7 +52,7 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
             }
         });
     }
-    if (report.dropped > 0) registry->dropped->fetch_add(report.dropped, std::memory_order_relaxed);
+    if (report.dropped > 0) registry->dropped.fetch_add(report.dropped, std::memory_order_relaxed);
     return report;
 }
 

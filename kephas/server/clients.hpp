@@ -28,7 +28,7 @@ class shard;
 /// The shards of a server, by which its clients are found.
 struct client_registry {
     std::vector<std::shared_ptr<shard>> shards;
-    std::atomic<std::uint64_t>* dropped = nullptr;  ///< Counts what a broadcast could not deliver.
+    mutable std::atomic<std::uint64_t> dropped{0};  ///< What broadcasts could not deliver: to a full or closed outbox.
 };
 
 /// A few clients: `{a, b}`. Trivially copyable, because g++ 12 destroys the temporaries of an aggregate twice when it

@@ -287,9 +287,9 @@ asio::awaitable<void> session::connect() {
         if (failure || state_->work().cancelled()) {
             const bool gone = stream_->peer_gone();
             phase_ = phase::open;
-            check_end_requests(clock::now());  // what the drain has asked for comes first
-            fail(gone ? close_code::abnormal : close_code::internal_error, gone ? "connection lost" : "internal error",
-                 gone ? close_initiator::transport : close_initiator::server, !gone);
+            check_end_requests(clock::now());  // what it, or the drain, has asked for comes first
+            if (gone) fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
+            else if (!closing_) fail(close_code::internal_error, "internal error", close_initiator::server, true);
         }
     }
     if (phase_ == phase::connecting) phase_ = phase::open;

@@ -47,7 +47,10 @@ class job_queue {
 public:
     [[nodiscard]] bool empty() const noexcept { return next_ == jobs_.size(); }
     [[nodiscard]] std::size_t size() const noexcept { return jobs_.size() - next_; }
-    void push(job&& last) { jobs_.push_back(std::move(last)); }
+    void push(job&& last) {
+        if (jobs_.size() == jobs_.capacity() && next_ >= jobs_.size() / 2) drop_consumed();  // rather than grow
+        jobs_.push_back(std::move(last));
+    }
     [[nodiscard]] job pop() {
         job first = std::move(jobs_[next_++]);
         if (empty()) clear();
@@ -56,6 +59,11 @@ public:
     [[nodiscard]] std::span<job> waiting() noexcept { return std::span{jobs_}.subspan(next_); }
 
 private:
+    /// A queue that never runs empty would otherwise keep the places of all the jobs that it ever had.
+    void drop_consumed() {
+        jobs_.erase(jobs_.begin(), jobs_.begin() + static_cast<std::ptrdiff_t>(next_));
+        next_ = 0;
+    }
     void clear() {
         static constexpr std::size_t worth_keeping = 64;
         if (jobs_.capacity() > worth_keeping) jobs_ = std::vector<job>{};

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <exception>
 #include <utility>
 
 #include <fcntl.h>
@@ -130,7 +131,11 @@ asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
             const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (fd >= 0) {
                 exhausted = false;
-                accepted(fd, protocol_, role_);
+                try {
+                    accepted(fd, protocol_, role_);
+                } catch (const std::exception& error) {  // one connection less, but not the last one
+                    log.error("cannot take a connection: {}", error.what());
+                }
                 continue;
             }
             failure = errno;

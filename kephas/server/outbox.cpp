@@ -22,6 +22,9 @@ asio::awaitable<send_status> outbox::push_when_room(outbound_frame frame) {
             [this, size](parked_ptr who) {
                 const std::lock_guard lock{mutex_};
                 if (queue_.closed() || queue_.has_room(size)) return false;
+                if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
+                    std::erase_if(waiters_, [](const waiter& waiting) { return waiting.who->resumed(); });
+                }
                 waiters_.push_back({std::move(who), size});
                 return true;
             },

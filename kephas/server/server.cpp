@@ -24,6 +24,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include <unistd.h>
+
 namespace kephas {
 
 namespace {
@@ -90,7 +92,7 @@ public:
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
 
-    [[nodiscard]] const std::vector<std::unique_ptr<listener>>& listeners() const { return listeners_; }
+    [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
     [[nodiscard]] server_stats stats() const;
 
@@ -137,7 +139,6 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
     context_.log = context_.options->log;
-    registry_->dropped = &context_.counters.broadcast_dropped;
     if (owned()) make_owned_parts();
     else make_embedded_parts();
     for (const auto& shard : registry_->shards) shard->set_registry(registry_);
@@ -191,11 +192,21 @@ void server::implementation::listen() {
         asio::any_io_executor executor = owned() ? executor_ : strands_();
         bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), !options.files.empty()));
     }
-    listeners_ = std::move(bound);
+    {
+        const std::lock_guard lock{mutex_};  // others may be asking for the port
+        listeners_ = std::move(bound);
+    }
     if (options.origins.is_any()) {
         context_.log.warning("any web page may connect: any_origin is meant for development");
     }
     for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
+}
+
+std::vector<asio::generic::stream_protocol::endpoint> server::implementation::endpoints() const {
+    const std::lock_guard lock{mutex_};
+    std::vector<asio::generic::stream_protocol::endpoint> all;
+    for (const auto& each : listeners_) all.push_back(each->endpoint());
+    return all;
 }
 
 drain_report server::implementation::run() {
@@ -374,7 +385,12 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
     const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
     asio::any_io_executor strand = owned() ? home->executor() : strands_();
     asio::generic::stream_protocol::socket socket{strand};
-    socket.assign(protocol, fd);
+    asio::error_code failure;
+    socket.assign(protocol, fd, failure);
+    if (failure) {
+        ::close(fd);  // `assign` takes it only when it succeeds
+        throw error{failure};
+    }
     context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
     const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
     auto fresh = std::make_shared<session>(context_, home, std::move(strand), make_socket_stream(std::move(socket), mode),
@@ -391,7 +407,6 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
 
 void server::implementation::start(std::shared_ptr<session> fresh) {
     const asio::any_io_executor strand = fresh->strand();
-    // Posted: co_spawn would start it here, on whatever thread accepted it, if that may run the strand.
     asio::co_spawn(strand, fresh->run(), [this, fresh](std::exception_ptr failure) { ended(*fresh, failure); });
 }
 
@@ -431,7 +446,7 @@ server_stats server::implementation::stats() const {
     stats.closed = connections.closed;
     stats.messages_received = connections.messages_received;
     stats.messages_discarded = connections.messages_discarded;
-    stats.broadcast_dropped = connections.broadcast_dropped;
+    stats.broadcast_dropped = registry_->dropped;
     stats.handlers_started = handler_counters_.started;
     stats.handlers_failed = handler_counters_.failed;
     stats.handlers_cancelled = handler_counters_.cancelled;
@@ -477,15 +492,15 @@ void server::attach(asio::generic::stream_protocol::socket socket) {
 }
 
 std::uint16_t server::port() const {
-    for (const auto& each : implementation_->listeners()) {
-        if (const auto port = port_of(each->endpoint()); port != 0) return port;
+    for (const auto& each : implementation_->endpoints()) {
+        if (const auto port = port_of(each); port != 0) return port;
     }
     return 0;
 }
 
 std::vector<std::string> server::endpoints() const {
     std::vector<std::string> all;
-    for (const auto& each : implementation_->listeners()) all.push_back(to_string(each->endpoint()));
+    for (const auto& each : implementation_->endpoints()) all.push_back(to_string(each));
     return all;
 }
 

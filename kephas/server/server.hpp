@@ -68,6 +68,7 @@ public:
 
     /// Takes over a connection that the program accepted, as if a `ws://` listener with the path `/ws` had. While it
     /// serves.
+    /// Errors: what the system says; the connection is closed then.
     void attach(asio::ip::tcp::socket socket);
     void attach(asio::generic::stream_protocol::socket socket);
 

@@ -22,7 +22,6 @@ struct connection_counters {
     std::atomic<std::uint64_t> closed{0};
     std::atomic<std::uint64_t> messages_received{0};
     std::atomic<std::uint64_t> messages_discarded{0};  ///< Arrived while the connection was closing.
-    std::atomic<std::uint64_t> broadcast_dropped{0};   ///< For clients whose outbox was full or closed.
 };
 
 /// What all sessions of a server share. It outlives them: the server joins its sessions.

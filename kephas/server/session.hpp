@@ -102,7 +102,7 @@ private:
     void check_end_requests(time_point now);
     void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
     void lost();
-    void begin_end(close_info info, duration limit);
+    void begin_end(close_info info, bool at_once);
     void advance_end(time_point now);
     [[nodiscard]] asio::awaitable<void> end();
 

@@ -20,7 +20,7 @@ constexpr std::size_t worth_pinning = 4 * 1024;
 void leave_slab(std::span<job> jobs, slice& storage) {
     std::size_t total = 0;
     const auto is_small = [](const job& work) {
-        return work.payload.size() <= worth_pinning && work.payload.block_size() >= slab_cache::slab_size;
+        return work.payload.size() <= worth_pinning && work.payload.block_size() == slab_cache::slab_size;
     };
     for (const job& work : jobs) total += is_small(work) ? work.payload.size() : 0;
     if (total == 0) return;
@@ -173,16 +173,19 @@ void session::start_handlers() {
         serial_batch_.clear();
         if (needs_worker) context_.handlers->submit(assign(state_));
     }
+    const auto leave_for_the_strand = [this] {
+        slice storage;
+        leave_slab(strand_jobs_.waiting(), storage);
+    };
+    // A client that does not read would pin one slab with each message that is echoed to it.
+    if (write_blocked_) leave_for_the_strand();
     if (!strand_jobs_.empty() && !strand_active_) {
         strand_active_ = true;
         assignment work = assign(shared_from_this());
         if (handler_pool* here = home_->strand_handlers()) here->work_on(std::move(work));
         else context_.handlers->work_once(strand_, std::move(work));
-        if (!strand_jobs_.empty()) {  // the first one has suspended
-            slice storage;
-            leave_slab(strand_jobs_.waiting(), storage);
-        }
     }
+    leave_for_the_strand();  // nothing is left unless a handler has suspended, now or earlier
 }
 
 }  // namespace kephas

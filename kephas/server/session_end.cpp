@@ -16,7 +16,7 @@ void session::handle(close_received&& close) {
                                                               close_initiator::server, true};
     start_handlers();       // of what came before it, those on the strand reply before it is answered
     (void)take_controls();  // the answer to their close frame, behind what is queued
-    begin_end(std::move(info), context_.options->close_timeout);
+    begin_end(std::move(info), false);
 }
 
 void session::handle(session_failed&& failure) {
@@ -55,8 +55,9 @@ void session::fail(close_code code, std::string_view reason, close_initiator ini
     state_->out().fail(bytes_view{frame}.first(size));
     close_info info{code, std::string{reason}, initiator, false};
     const auto request = state_->end_requested();
-    if (initiator == close_initiator::transport && request) info = request->info;  // they left before they answered
-    begin_end(std::move(info), send_close ? context_.options->close_timeout : duration::zero());
+    // They left before they answered, or they have been told already why.
+    if (request && (initiator == close_initiator::transport || close_noted_)) info = request->info;
+    begin_end(std::move(info), !send_close);
 }
 
 void session::lost() {
@@ -66,19 +67,20 @@ void session::lost() {
     notify_change();
 }
 
-void session::begin_end(close_info info, duration limit) {
+void session::begin_end(close_info info, bool at_once) {
     if (phase_ == phase::ending) return;
     phase_ = phase::ending;
     read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
     close_info_ = std::make_unique<close_info>(std::move(info));
-    deadline_ = clock::now() + limit;
+    const duration limit = context_.options->close_timeout;
+    deadline_ = limit > duration::zero() ? clock::now() + limit : time_point::max();
     // The client is forgotten at once: who looks for it from here on does not find it, and its handlers are told.
     home_->remove(state_->id());
     state_->left();
     state_->work().cancel();
     state_->work().watch(true);
     held_.clear();
-    if (limit <= duration::zero()) {
+    if (at_once) {
         finished_ = true;
         stream_->close();
     } else {

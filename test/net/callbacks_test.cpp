@@ -563,6 +563,38 @@ TEST_CASE("what is registered twice, or reserved, is refused at registration") {
     CHECK_THROWS_AS(routes.raw(dispatch::pool, echo), std::invalid_argument);
 }
 
+TEST_CASE("on_connect that closes and then throws has closed with its own code") {
+    farewells ends;
+    router routes;
+    ends.listen(routes);
+    routes.on_connect([](client who) -> asio::awaitable<void> {
+        who.close(close_code{4001}, "not you");
+        throw std::runtime_error{"and gone"};
+        co_return;
+    });
+    running_server server{std::move(routes)};
+    auto peer = test_client::open(server.port());
+    CHECK(peer.read_close() == received_close{4001, "not you"});
+    peer.send_close(4001);
+    CHECK(peer.ends_cleanly());
+    const auto all = ends.wait();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].second == close_info{close_code{4001}, "not you", close_initiator::server, true});
+}
+
+TEST_CASE("without a close timeout close frames are still exchanged") {
+    router routes;
+    routes.on(command_id{1}, echo);
+    running_server server{std::move(routes), options_with([](server_options& options) { options.close_timeout = {}; })};
+    auto leaving = test_client::open(server.port());
+    leaving.send_close(1000);
+    CHECK(leaving.read_close().code == 1000);
+    CHECK(leaving.ends_cleanly());
+    auto rude = test_client::open(server.port());
+    rude.send_binary("ab");
+    CHECK(rude.read_close().code == 1002);
+}
+
 TEST_CASE("an attachment that on_connect made is there for handlers and for on_disconnect") {
     struct profile {
         std::string name;

@@ -229,6 +229,26 @@ TEST_CASE("send and try_send reach the client in order, from a thread that is no
     CHECK(peer.read_text() == "four");
 }
 
+TEST_CASE("any number of coroutines may await closed(), and those that were cancelled are forgotten") {
+    caller elsewhere;
+    lobby all;
+    auto peer = test_client::open(all.server.port());
+    const client who = all.handle(0);
+    std::vector<std::future<close_info>> waiting;
+    for (int i = 0; i < 20; ++i) {
+        waiting.push_back(elsewhere.start(who.closed()));
+        asio::cancellation_signal cancel;
+        auto given_up = asio::co_spawn(elsewhere.context(), who.closed(),
+                                       asio::bind_cancellation_slot(cancel.slot(), asio::use_future));
+        asio::post(elsewhere.context(), [&cancel] { cancel.emit(asio::cancellation_type::terminal); });
+        CHECK(failure_of([&] { (void)given_up.get(); }) == asio::error::operation_aborted);
+    }
+    who.close(close_code{4001}, "enough");
+    CHECK(peer.read_close().code == 4001);
+    peer.close();
+    for (auto& each : waiting) CHECK(each.get().code == close_code{4001});
+}
+
 TEST_CASE("close is ordered behind what was queued, and closed() tells how the connection ended") {
     caller elsewhere;
     lobby all;

@@ -1,0 +1,104 @@
+// What one client's work may hold of memory, whatever the client does.
+#include <kephas/net/slab_cache.hpp>
+
+#include <kephas/server/handler_work.hpp>
+#include <kephas/server/job.hpp>
+#include <kephas/server/options.hpp>
+
+#include <support/gate.hpp>
+#include <support/running_server.hpp>
+#include <support/test_client.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <future>
+
+using namespace kephas;
+using namespace kephas::test;
+using namespace std::chrono_literals;
+
+namespace {
+using reply = asio::awaitable<std::optional<payload>>;
+}
+
+TEST_CASE("a queue of jobs that never runs empty does not grow") {
+    job_queue queue;
+    queue.push({});
+    const job* lowest = nullptr;
+    const job* highest = nullptr;
+    for (int i = 0; i < 10'000; ++i) {
+        queue.push({});
+        (void)queue.pop();
+        if (i < 100) continue;
+        const job* first = queue.waiting().data();
+        lowest = lowest == nullptr ? first : std::min(lowest, first);
+        highest = std::max(highest, first);
+    }
+    CHECK(queue.size() == 1);
+    CHECK(highest - lowest < 16);
+}
+
+TEST_CASE("messages without bytes count when a pending call lifts the limit on messages") {
+    const in_flight_options limits{.messages = 4, .bytes = 1024};
+    handler_work work{limits};
+    for (int i = 0; i < 4; ++i) work.begin(0);
+    CHECK(work.messages_full());
+    CHECK_FALSE(work.bytes_full());
+    for (int i = 0; i < 4; ++i) work.begin(0);
+    CHECK(work.bytes_full());
+    (void)work.end(0);
+    CHECK_FALSE(work.bytes_full());
+}
+
+TEST_CASE("messages that wait for a suspended handler on the strand do not keep the read buffer") {
+    gate go;
+    std::promise<std::size_t> held;
+    router routes;
+    routes.on(command_id{1}, dispatch::on_strand, [&](request) -> reply {
+        co_await go.wait();
+        co_return std::nullopt;
+    });
+    routes.on(command_id{2}, dispatch::on_strand, [&](request req) -> reply {
+        held.set_value(req.share().block_size());
+        co_return std::nullopt;
+    });
+    running_server server{std::move(routes)};
+    auto client = test_client::open(server.port());
+    client.send_command(1, "");
+    CHECK(eventually([&] { return server->stats().handlers_started == 1; }));
+    client.send_command(2, "small");
+    CHECK(eventually([&] { return server->stats().messages_received == 2; }));
+    go.open();
+    CHECK(held.get_future().get() < slab_cache::slab_size);
+}
+
+TEST_CASE("what is echoed to a client that does not read does not keep a read buffer for each message") {
+    std::promise<std::size_t> held;
+    std::promise<client> arrived;
+    router routes;
+    routes.on_connect([&](client who) -> asio::awaitable<void> {
+        arrived.set_value(std::move(who));
+        co_return;
+    });
+    routes.on(command_id{2}, dispatch::on_strand, [&](request req) -> reply {
+        held.set_value(req.share().block_size());
+        co_return payload{req.share()};
+    });
+    running_server server{std::move(routes)};
+    test_client peer{server.port(), 4096};
+    REQUIRE(peer.handshake().starts_with("HTTP/1.1 101"));
+    const client who = arrived.get_future().get();
+    // The outbox stays full once the kernel takes nothing any more.
+    const std::string bulk(200 * 1024, 'b');
+    for (int refused = 0; refused < 20;) {
+        if (who.try_send(command_id{9}, payload{bulk}) == send_status::queued) {
+            refused = 0;
+        } else {
+            ++refused;
+            std::this_thread::sleep_for(5ms);
+        }
+    }
+    peer.send_command(2, "small");
+    CHECK(held.get_future().get() < slab_cache::slab_size);
+}
