@@ -90,7 +90,8 @@ public:
     /// Cancellation: all types.
     [[nodiscard]] asio::awaitable<kephas::close_info> closed() const;
 
-    /// Keeps a value with the connection, in the place of an earlier one.
+    /// Keeps a value with the connection, in the place of an earlier one. It lives as long as any handle to the client
+    /// does: a value that holds a handle to its own client would keep both for ever, so let it hold the `id()`.
     template <class T>
     void attach(std::shared_ptr<T> value) const {
         attach_any(std::move(value));

@@ -150,7 +150,7 @@ jsonrpc::error_object handler_pool::account(const std::exception_ptr& failure, b
         what = "an exception of unknown type";
     }
     counters_.failed.fetch_add(1, std::memory_order_relaxed);
-    log_.error("a handler failed: {} client_id={}", what, from.id().to_string());
+    log_.error("a handler failed: {} client_id={}", escaped(what), from.id().to_string());  // it may hold a peer's text
     return jsonrpc::internal_error();
 }
 
