@@ -26,6 +26,19 @@ bytes_view payload::view() const noexcept {
     }
 }
 
+std::size_t payload::allocated() const noexcept {
+    switch (body_.index()) {
+        case 0: return 0;
+        case 1: {
+            static const std::size_t inside_the_string = std::string{}.capacity();
+            const std::size_t capacity = std::get_if<1>(&body_)->capacity();
+            return capacity > inside_the_string ? capacity + 1 : 0;
+        }
+        case 2: return std::get_if<2>(&body_)->capacity();
+        default: return std::get_if<3>(&body_)->block_size();
+    }
+}
+
 slice payload::share() const {
     if (const auto* shared = std::get_if<slice>(&body_)) return *shared;
     return slice::copy(view());

@@ -36,6 +36,10 @@ public:
     [[nodiscard]] std::string_view text() const noexcept { return as_text(view()); }
     [[nodiscard]] std::size_t size() const noexcept { return view().size(); }
     [[nodiscard]] bool empty() const noexcept { return view().empty(); }
+    /// The memory that it keeps allocated; of a shared slice, that of the whole block.
+    [[nodiscard]] std::size_t allocated() const noexcept;
+    /// The slice, if that is what it holds; otherwise null.
+    [[nodiscard]] const slice* shared() const noexcept { return std::get_if<slice>(&body_); }
 
     /// The bytes as a slice that can be shared: the one held, or a new copy of what was held otherwise.
     [[nodiscard]] slice share() const;

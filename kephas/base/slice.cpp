@@ -22,6 +22,30 @@ slice slice::whole() && noexcept {
     return std::move(*this);
 }
 
+slice::holder slice::hold_for(std::uint32_t account) const noexcept {
+    if (block_ == nullptr) return holder::another;
+    const std::uint64_t ours = std::uint64_t{account} << 32;
+    std::uint64_t now = block_->holders.load(std::memory_order_relaxed);
+    for (;;) {
+        const bool held = static_cast<std::uint32_t>(now) > 0;
+        if (held && now >> 32 != account) return holder::stranger;
+        const std::uint64_t next = held ? now + 1 : ours + 1;
+        if (block_->holders.compare_exchange_weak(now, next, std::memory_order_relaxed)) {
+            return held ? holder::another : holder::first;
+        }
+    }
+}
+
+bool slice::held_for(std::uint32_t account) const noexcept {
+    if (block_ == nullptr) return true;
+    const std::uint64_t now = block_->holders.load(std::memory_order_relaxed);
+    return static_cast<std::uint32_t>(now) > 0 && now >> 32 == account;
+}
+
+bool slice::let_go() const noexcept {
+    return block_ != nullptr && static_cast<std::uint32_t>(block_->holders.fetch_sub(1, std::memory_order_relaxed)) == 1;
+}
+
 void slice::destroy(block* owner) noexcept {
     owner->~block();
     ::operator delete(owner);

@@ -54,9 +54,17 @@ public:
     /// The whole block, whatever part of it this slice was.
     [[nodiscard]] slice whole() && noexcept;
 
+    // How often the block is held for the account of one `memory_budget`: that counts it only for the first holder.
+    enum class holder : std::uint8_t { first, another, stranger /* it is held for another account: nothing happened */ };
+    [[nodiscard]] holder hold_for(std::uint32_t account) const noexcept;
+    [[nodiscard]] bool held_for(std::uint32_t account) const noexcept;
+    /// Whether that was the last holder.
+    [[nodiscard]] bool let_go() const noexcept;
+
 private:
     struct block {
         std::atomic<std::uint32_t> references{1};
+        std::atomic<std::uint64_t> holders{0};  // the account above, how often below; an account without holders is void
         std::size_t size = 0;
     };
     struct retained {};

@@ -45,6 +45,12 @@ send_status try_send_frame(const std::shared_ptr<client_state>& to, outbound_fra
     return status;
 }
 
+asio::awaitable<void> wait_drained(std::shared_ptr<client_state> state) {
+    if (!state) throw error{errc::closed};
+    const bool drained = co_await state->out().drained();
+    if (!drained) throw error{errc::closed};
+}
+
 asio::awaitable<close_info> wait_closed(std::shared_ptr<client_state> state) {
     if (!state) co_return close_info{};
     std::error_code ec;
@@ -129,6 +135,8 @@ asio::awaitable<void> client::send(command_id id, payload body) const {
 }
 
 asio::awaitable<void> client::send_text(payload text) const { return send_frame(state_, make_text(std::move(text))); }
+
+asio::awaitable<void> client::drained() const { return wait_drained(state_); }
 
 asio::awaitable<json> client::call(std::string method, json params) const {
     const duration timeout = state_ ? state_->options().call_timeout : duration::zero();

@@ -72,6 +72,11 @@ public:
     /// The same for a text message.
     [[nodiscard]] asio::awaitable<void> send_text(payload text) const;
 
+    /// Waits until nothing is queued for the client any more: the kernel has taken all that was sent to it.
+    /// Errors:       `errc::closed` when it leaves before.
+    /// Cancellation: all types.
+    [[nodiscard]] asio::awaitable<void> drained() const;
+
     /// Calls a JSON-RPC method of the client's and waits for the result.
     /// Errors:       `rpc_failure` if the client answered with an error; `errc::timed_out`; `errc::closed` when it
     ///               leaves; `errc::overloaded` when too many calls are pending, or its messages fill

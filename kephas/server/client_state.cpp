@@ -18,7 +18,7 @@ client_state::client_state(client_facts facts, std::shared_ptr<shard> home, asio
       home_{std::move(home)},
       strand_{std::move(strand)},
       options_{std::move(options)},
-      outbox_{options_->outbox, *this},
+      outbox_{options_->outbox, home_->outbox_budget(), *this},
       work_{options_->in_flight} {}
 
 void client_state::close(close_code code, std::string_view reason) {
@@ -95,7 +95,8 @@ void client_state::left() {
 }
 
 void client_state::finished(close_info info) {
-    outbox_.discard();
+    home_->forget(*this);
+    outbox_.discard();  // also of a client that never was in the registry
     std::vector<parked_ptr> waiters;
     {
         const std::lock_guard lock{mutex_};

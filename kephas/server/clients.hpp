@@ -61,6 +61,7 @@ static_assert(std::is_trivially_copyable_v<broadcast_options>, "see client_ids")
 struct broadcast_report {
     std::size_t queued = 0;   ///< How many outboxes took it.
     std::size_t dropped = 0;  ///< For how many clients it was dropped; those with `close` are being closed with 3008.
+    bool operator==(const broadcast_report&) const = default;
 };
 
 /// The clients of a server: a value that any thread may copy, keep and use; after the server has gone it is empty.

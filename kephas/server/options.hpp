@@ -73,7 +73,11 @@ struct server_options {
     std::size_t max_head = 15'000;                      ///< The head of an HTTP request; beyond it: 431.
     std::size_t max_clients = 0;                        ///< Beyond it: 503. Zero: as many as the system allows.
     in_flight_options in_flight{};
-    outbound_limits outbox{};
+    outbound_limits outbox{};            ///< Of each client.
+    /// Memory that the outboxes of all clients keep together, what they share counted once. Beyond it no client has room
+    /// whose outbox is not empty, beyond three quarters of it none that has not taken all of the last write, and the
+    /// overflow policy decides. Zero: no limit.
+    std::size_t outbox_budget = 256 * 1024 * 1024;
     duration handshake_timeout = std::chrono::seconds{10};
     duration on_connect_timeout = std::chrono::seconds{10};
     duration read_timeout = std::chrono::seconds{60};     ///< Renewed by any bytes.

@@ -5,6 +5,23 @@
 
 namespace kephas {
 
+outbound_totals& outbound_totals::operator+=(const outbound_totals& other) noexcept {
+    using count = std::uint64_t outbound_counters::*;
+    static constexpr count all[] = {
+        &outbound_counters::queued_messages,    &outbound_counters::queued_bytes,
+        &outbound_counters::written_messages,   &outbound_counters::written_bytes,
+        &outbound_counters::dropped_messages,   &outbound_counters::dropped_bytes,
+        &outbound_counters::refused_messages,   &outbound_counters::refused_bytes,
+        &outbound_counters::replaced_messages,  &outbound_counters::replaced_bytes,
+        &outbound_counters::discarded_messages, &outbound_counters::discarded_bytes,
+    };
+    static_assert(sizeof(all) / sizeof(all[0]) * sizeof(std::uint64_t) == sizeof(outbound_counters));
+    for (const count each : all) counters.*each += other.counters.*each;
+    still_queued_messages += other.still_queued_messages;
+    still_queued_bytes += other.still_queued_bytes;
+    return *this;
+}
+
 send_status outbox::push(outbound_frame&& frame, overflow_policy policy, std::uint64_t key) {
     const std::lock_guard lock{mutex_};
     const send_status status = queue_.push(std::move(frame), policy, key);
@@ -13,24 +30,40 @@ send_status outbox::push(outbound_frame&& frame, overflow_policy policy, std::ui
 }
 
 asio::awaitable<send_status> outbox::push_when_room(outbound_frame frame) {
-    const std::size_t size = frame.size();
     for (;;) {
         const send_status status = push(std::move(frame), overflow_policy::wait);  // moved from only when it is queued
         if (status != send_status::full) co_return status;
-        std::error_code ec;
-        co_await park(
-            [this, size](parked_ptr who) {
-                const std::lock_guard lock{mutex_};
-                if (queue_.closed() || queue_.has_room(size)) return false;
-                if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
-                    std::erase_if(waiters_, [](const waiter& waiting) { return waiting.who->resumed(); });
-                }
-                waiters_.push_back({std::move(who), size});
-                return true;
-            },
-            ec);
-        if (ec) throw std::system_error{ec};
+        co_await wait_for(frame.size(), frame.body.allocated());
     }
+}
+
+asio::awaitable<bool> outbox::drained() {
+    for (;;) {
+        {
+            const std::lock_guard lock{mutex_};
+            if (queue_.empty()) co_return !queue_.failed();
+            if (queue_.failed()) co_return false;
+        }
+        co_await wait_for(0, 0);
+    }
+}
+
+asio::awaitable<void> outbox::wait_for(std::size_t size, std::size_t allocated) {
+    std::error_code ec;
+    co_await park(
+        [this, size, allocated](parked_ptr who) {
+            const std::lock_guard lock{mutex_};
+            waiter waiting{std::move(who), size, allocated};
+            const bool over = size == 0 ? queue_.failed() : queue_.closed();
+            if (over || served_locked(waiting)) return false;
+            if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
+                std::erase_if(waiters_, [](const waiter& other) { return other.who->resumed(); });
+            }
+            waiters_.push_back(std::move(waiting));
+            return true;
+        },
+        ec);
+    if (ec) throw std::system_error{ec};
 }
 
 bool outbox::push_control(bytes_view frame) {
@@ -61,9 +94,10 @@ void outbox::discard() {
     resume_waiters_locked(true);
 }
 
-void outbox::hold_wakes() {
+void outbox::hold_wakes(bool flushing) {
     const std::lock_guard lock{mutex_};
     wake_pending_ = true;
+    if (flushing) queue_.defer_charges();
 }
 
 std::size_t outbox::gather(std::span<bytes_view> out, mutable_bytes scratch) {
@@ -94,9 +128,9 @@ std::size_t outbox::bytes() const {
     return queue_.bytes();
 }
 
-outbound_counters outbox::counters() const {
+outbound_totals outbox::totals() const {
     const std::lock_guard lock{mutex_};
-    return queue_.counters();
+    return {queue_.counters(), queue_.messages(), queue_.bytes()};
 }
 
 void outbox::trim() {
@@ -112,7 +146,7 @@ void outbox::resume_waiters_locked(bool all) {
     // Everybody for whom there is room now, in the order in which they came: whoever finds it taken waits again.
     // Waking fewer would strand those behind one that was cancelled meanwhile.
     std::erase_if(waiters_, [&](const waiter& waiting) {
-        if (!all && !queue_.has_room(waiting.size)) return false;
+        if (!all && !served_locked(waiting)) return false;
         waiting.who->resume();
         return true;
     });

@@ -13,6 +13,16 @@
 
 namespace kephas {
 
+/// What one outbox, or several, did with what was sent, and what still waits. Each byte is in exactly one place:
+/// queued = written + dropped + replaced + discarded + still queued.
+struct outbound_totals {
+    outbound_counters counters;
+    std::uint64_t still_queued_messages = 0, still_queued_bytes = 0;
+
+    outbound_totals& operator+=(const outbound_totals& other) noexcept;
+    bool operator==(const outbound_totals&) const = default;
+};
+
 /// What has to be told when an outbox goes from nothing to do to something to do.
 class outbox_owner {
 public:
@@ -27,12 +37,17 @@ protected:
 /// Concurrency: `push*`, `close` and the getters from any thread; `gather`, `written` and the rest on the strand.
 class outbox {
 public:
-    outbox(const outbound_limits& limits, outbox_owner& owner) : owner_{owner}, queue_{limits} {}
+    /// What they refer to must outlive the outbox.
+    outbox(const outbound_limits& limits, memory_budget& budget, outbox_owner& owner)
+        : owner_{owner}, queue_{limits, &budget} {}
 
     [[nodiscard]] send_status push(outbound_frame&& frame, overflow_policy policy, std::uint64_t key = 0);
     /// Waits until there is room. `send_status::closed` if the client leaves first.
     /// Cancellation: all types; then the message is not queued.
     [[nodiscard]] asio::awaitable<send_status> push_when_room(outbound_frame frame);
+    /// Waits until nothing is queued. False if the client leaves first.
+    /// Cancellation: all types.
+    [[nodiscard]] asio::awaitable<bool> drained();
     [[nodiscard]] bool push_control(bytes_view frame);
     bool close(bytes_view close_frame);
     void fail(bytes_view close_frame);
@@ -40,7 +55,8 @@ public:
     void discard();
 
     /// While wakes are held, `push` does not call `wake`: the strand flushes by itself before it lets them go.
-    void hold_wakes();
+    /// `flushing` tells whether that flush will write something, or the kernel takes nothing just now.
+    void hold_wakes(bool flushing);
     [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch);
     struct progress {
         std::size_t still_queued = 0;
@@ -51,7 +67,7 @@ public:
     [[nodiscard]] bool empty() const;
     [[nodiscard]] bool closed() const;
     [[nodiscard]] std::size_t bytes() const;
-    [[nodiscard]] outbound_counters counters() const;
+    [[nodiscard]] outbound_totals totals() const;
     void trim();
 
 private:
@@ -60,8 +76,13 @@ private:
 
     struct waiter {
         parked_ptr who;
-        std::size_t size;
+        std::size_t size;       // zero: waits until the queue is empty
+        std::size_t allocated;
     };
+    [[nodiscard]] bool served_locked(const waiter& waiting) const noexcept {
+        return waiting.size == 0 ? queue_.empty() : queue_.has_room(waiting.size, waiting.allocated);
+    }
+    [[nodiscard]] asio::awaitable<void> wait_for(std::size_t size, std::size_t allocated);
 
     outbox_owner& owner_;
     mutable std::mutex mutex_;

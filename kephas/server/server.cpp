@@ -116,6 +116,7 @@ private:
     handler_counters handler_counters_;
     server_context context_;
     std::shared_ptr<client_registry> registry_ = std::make_shared<client_registry>();
+    std::shared_ptr<memory_budget> outbox_budget_;  // shared with the shards, which handles may keep
     std::vector<std::unique_ptr<asio::io_context>> contexts_;
     std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
                                               // one on an asio::thread_pool would be allocated with every use
@@ -135,6 +136,7 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
                                        asio::any_io_executor executor, strand_factory strands)
     : executor_{std::move(executor)}, strands_{std::move(strands)} {
     context_.options = checked(std::move(options));
+    outbox_budget_ = std::make_shared<memory_budget>(context_.options->outbox_budget);
     context_.routes = std::move(routes);
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
@@ -150,7 +152,7 @@ void server::implementation::make_owned_parts() {
         auto& context = *contexts_.emplace_back(std::make_unique<asio::io_context>(1));
         const asio::any_io_executor executor = context.get_executor();
         auto& shard = *registry_->shards.emplace_back(
-            std::make_shared<kephas::shard>(executor, shard::threading::single_threaded));
+            std::make_shared<kephas::shard>(executor, shard::threading::single_threaded, outbox_budget_));
         shard.set_strand_handlers(std::make_shared<handler_pool>(
             executor, [executor] { return executor; }, 1, handler_counters_, context_.log));
     }
@@ -169,7 +171,7 @@ void server::implementation::make_owned_parts() {
 
 void server::implementation::make_embedded_parts() {
     const server_options& options = *context_.options;
-    registry_->shards.push_back(std::make_shared<shard>(executor_, shard::threading::shared));
+    registry_->shards.push_back(std::make_shared<shard>(executor_, shard::threading::shared, outbox_budget_));
     const unsigned threads = or_cores(options.handler_concurrency);
     if (options.handler_executor) {
         const asio::any_io_executor executor = options.handler_executor;
@@ -438,7 +440,11 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
 server_stats server::implementation::stats() const {
     const connection_counters& connections = context_.counters;
     server_stats stats;
-    for (const auto& shard : registry_->shards) stats.clients += shard->size();
+    for (const auto& shard : registry_->shards) {
+        stats.clients += shard->size();
+        stats.outbound += shard->outbound();
+    }
+    stats.outbox_memory = outbox_budget_->used();
     stats.accepted = connections.accepted;
     stats.refused = connections.refused;
     stats.handshake_timeouts = connections.handshake_timeouts;

@@ -2,6 +2,7 @@
 
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
+#include <kephas/server/outbox.hpp>
 #include <kephas/server/router.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -30,6 +31,8 @@ struct server_stats {
     std::size_t clients = 0;
     std::uint64_t accepted = 0, refused = 0, handshake_timeouts = 0, opened = 0, closed = 0;
     std::uint64_t messages_received = 0, messages_discarded = 0, broadcast_dropped = 0;
+    outbound_totals outbound;       ///< What was sent to clients, of those too that have left.
+    std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.
     std::uint64_t handlers_started = 0, handlers_failed = 0, handlers_cancelled = 0, handlers_timed_out = 0;
 };
 

@@ -68,7 +68,7 @@ void session::received(std::size_t size, std::error_code /*ec*/) {
 void session::process(time_point now) {
     bool more = phase_ == phase::open;
     while (more) {
-        state_->out().hold_wakes();  // everything that is queued meanwhile leaves with the flush below
+        state_->out().hold_wakes(!write_blocked_);  // everything that is queued meanwhile leaves with the flush below
         more = false;
         while (phase_ == phase::open && (!paused() || machine_->failing())) {
             auto event = machine_->poll_event();

@@ -12,8 +12,12 @@ constexpr auto wheel_tick = std::chrono::milliseconds{10};
 constexpr std::size_t wheel_slots = 1024;
 }  // namespace
 
-shard::shard(asio::any_io_executor executor, threading mode)
-    : executor_{std::move(executor)}, mode_{mode}, wheel_{wheel_tick, wheel_slots, clock::now()}, timer_{executor_} {}
+shard::shard(asio::any_io_executor executor, threading mode, std::shared_ptr<memory_budget> outboxes)
+    : executor_{std::move(executor)},
+      mode_{mode},
+      outbox_budget_{std::move(outboxes)},
+      wheel_{wheel_tick, wheel_slots, clock::now()},
+      timer_{executor_} {}
 
 slice shard::borrow_slab() {
     const auto lock = guard_if_shared();
@@ -67,12 +71,25 @@ void shard::add(std::shared_ptr<client_state> client) {
 }
 
 void shard::remove(const uuid& id) {
-    std::shared_ptr<client_state> last;  // destroyed after the lock
     const std::lock_guard lock{registry_mutex_};
-    const auto found = clients_.find(id);
-    if (found == clients_.end()) return;
-    last = std::move(found->second);
-    clients_.erase(found);
+    if (auto client = clients_.extract(id)) leaving_.insert(std::move(client));
+}
+
+void shard::forget(client_state& client) {
+    decltype(leaving_)::node_type last;  // destroyed after the lock
+    const std::lock_guard lock{registry_mutex_};
+    last = leaving_.extract(client.id());
+    if (!last) return;
+    client.out().discard();
+    forgotten_ += client.out().totals();
+}
+
+outbound_totals shard::outbound() const {
+    const std::lock_guard lock{registry_mutex_};
+    outbound_totals all = forgotten_;
+    for (const auto& [id, client] : clients_) all += client->out().totals();
+    for (const auto& [id, client] : leaving_) all += client->out().totals();
+    return all;
 }
 
 std::shared_ptr<client_state> shard::find(const uuid& id) const {

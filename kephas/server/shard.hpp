@@ -1,11 +1,14 @@
 #pragma once
 
 #include <kephas/base/clock.hpp>
+#include <kephas/base/memory_budget.hpp>
 #include <kephas/base/uuid.hpp>
 
 #include <kephas/proto/session/timer_wheel.hpp>
 
 #include <kephas/net/slab_cache.hpp>
+
+#include <kephas/server/outbox.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/steady_timer.hpp>
@@ -42,7 +45,8 @@ class shard final : public std::enable_shared_from_this<shard>, public slab_lend
 public:
     enum class threading : bool { single_threaded, shared };
 
-    shard(asio::any_io_executor executor, threading mode);
+    /// `outboxes` is what the outboxes of all shards together may hold.
+    shard(asio::any_io_executor executor, threading mode, std::shared_ptr<memory_budget> outboxes);
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] bool single_threaded() const noexcept { return mode_ == threading::single_threaded; }
@@ -66,11 +70,18 @@ public:
     void wake(std::shared_ptr<client_state> client);
 
     void add(std::shared_ptr<client_state> client);
+    /// Its connection is ending: it is not found any more, but its outbox still counts in `outbound()`.
     void remove(const uuid& id);
+    /// Its connection has ended: discards what its outbox holds.
+    void forget(client_state& client);
     [[nodiscard]] std::shared_ptr<client_state> find(const uuid& id) const;
     [[nodiscard]] std::size_t size() const;
     /// Calls `visit` for each client, with the registry locked: it must not block, add or remove.
     void for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const;
+
+    [[nodiscard]] memory_budget& outbox_budget() const noexcept { return *outbox_budget_; }
+    /// What the outboxes of all its clients did, of those too that have left.
+    [[nodiscard]] outbound_totals outbound() const;
 
     /// No more timers: the shard lets go of its executor.
     void stop();
@@ -85,6 +96,7 @@ private:
     threading mode_;
     std::shared_ptr<handler_pool> strand_handlers_;
     std::weak_ptr<const client_registry> registry_;
+    std::shared_ptr<memory_budget> outbox_budget_;
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;
@@ -97,6 +109,8 @@ private:
 
     mutable std::mutex registry_mutex_;
     std::unordered_map<uuid, std::shared_ptr<client_state>> clients_;
+    std::unordered_map<uuid, std::shared_ptr<client_state>> leaving_;
+    outbound_totals forgotten_;
 };
 
 }  // namespace kephas

@@ -229,7 +229,7 @@ payload body_of(std::string_view bytes, std::size_t kind) {
 
 class harness {
 public:
-    explicit harness(const outbound_limits& limits) : queue_{limits}, model_{limits} {}
+    harness(const outbound_limits& limits, memory_budget& budget) : queue_{limits, &budget}, model_{limits} {}
 
     void step(reader& in) {
         switch (in.below(12)) {
@@ -276,6 +276,7 @@ private:
         std::copy_n(as_bytes(bytes).begin(), head_size, frame.head.begin());
         frame.head_size = static_cast<std::uint8_t>(head_size);
         frame.body = body_of(std::string_view{bytes}.substr(head_size), in.below(4));
+        if (serial_ % 5 == 0) queue_.defer_charges();
         const auto status = queue_.push(std::move(frame), policy, key);
         check(status == model_.push({.bytes = bytes, .key = key}, policy), "push");
     }
@@ -355,8 +356,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     limits.max_messages = in.pick(std::array<std::size_t, 5>{0, 1, 3, 20, 256});
     limits.max_bytes = in.pick(std::array<std::size_t, 5>{0, 64, 500, 6000, 100'000});
     limits.max_control_bytes = in.pick(std::array<std::size_t, 3>{0, 200, 4096});
-    harness run{limits};
-    for (int steps = 0; steps < 2000 && !in.empty(); ++steps) run.step(in);
-    run.drain();
+    memory_budget budget{0};  // no limit: it must not change what the queue does
+    {
+        harness run{limits, budget};
+        for (int steps = 0; steps < 2000 && !in.empty(); ++steps) run.step(in);
+        run.drain();
+    }
+    check(budget.used() == 0, "memory stays charged");
     return 0;
 }

@@ -1,6 +1,7 @@
 // Handles to clients: values that any thread keeps and uses, during the connection and after it. DESIGN.md 4a "Handles".
 #include <support/gate.hpp>
 #include <support/running_server.hpp>
+#include <support/settled.hpp>
 #include <support/test_client.hpp>
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -39,8 +40,8 @@ public:
     caller& operator=(const caller&) = delete;
 
     template <class T>
-    [[nodiscard]] std::future<T> start(asio::awaitable<T> work) {
-        return asio::co_spawn(context_, std::move(work), asio::use_future);
+    [[nodiscard]] settled_future<T> start(asio::awaitable<T> work) {
+        return start_on(context_, std::move(work));
     }
     template <class T>
     T await(asio::awaitable<T> work) {
@@ -116,31 +117,33 @@ test_client slow_reader(std::uint16_t port) {
     return client;
 }
 
+const std::string bulk(200 * 1024, 'b');
+/// More than any kernel takes for a client that does not read: while that is so, its outbox is not empty.
+const std::string boulder(48 * 1024 * 1024, 'B');
+
 server_options small_outbox() {
     server_options options = quiet_options();
     options.outbox.max_messages = 4;
-    options.outbox.max_bytes = 256 * 1024;
+    options.outbox.max_bytes = 2 * boulder.size();
     return options;
 }
 
-const std::string bulk(200 * 1024, 'b');
+/// Queues messages until no more is taken: the one that does not fit the kernel, and those that fill the outbox
+/// behind it. Returns how many those are.
+std::size_t fill(lobby& all, const client& who) {
+    const auto written = [&] { return all.server->stats().outbound.counters.written_bytes; };
+    const auto before = written();
+    REQUIRE(who.try_send(command_id{9}, payload{boulder}) == send_status::queued);
+    REQUIRE(eventually([&] { return written() > before; }));  // what has begun is never dropped
+    std::size_t behind = 0;
+    while (who.try_send(command_id{9}, payload{bulk}) == send_status::queued) ++behind;
+    return behind;
+}
 
-/// Queues large messages until no more is taken: kernel and outbox are full. Returns how many were.
-std::size_t fill(const client& who) {
-    std::size_t queued = 0;
-    // The outbox may get room while the kernel takes bytes: it stays full once nothing moves.
-    for (int refused = 0; refused < 20;) {
-        const send_status status = who.try_send(command_id{9}, payload{bulk});
-        if (status == send_status::queued) {
-            ++queued;
-            refused = 0;
-        } else {
-            REQUIRE(status == send_status::full);
-            ++refused;
-            std::this_thread::sleep_for(5ms);
-        }
-    }
-    return queued;
+/// What `fill` has queued: all of it, or fewer of those behind the large one.
+void read_filling(test_client& peer, std::size_t behind) {
+    CHECK(peer.read_command(9) == boulder);
+    for (std::size_t i = 0; i < behind; ++i) CHECK(peer.read_command(9) == bulk);
 }
 
 }  // namespace
@@ -234,14 +237,14 @@ TEST_CASE("any number of coroutines may await closed(), and those that were canc
     lobby all;
     auto peer = test_client::open(all.server.port());
     const client who = all.handle(0);
-    std::vector<std::future<close_info>> waiting;
+    std::vector<settled_future<close_info>> waiting;
     for (int i = 0; i < 20; ++i) {
         waiting.push_back(elsewhere.start(who.closed()));
         asio::cancellation_signal cancel;
-        auto given_up = asio::co_spawn(elsewhere.context(), who.closed(),
+        auto given_up = asio::co_spawn(elsewhere.context(), settle(who.closed()),
                                        asio::bind_cancellation_slot(cancel.slot(), asio::use_future));
         asio::post(elsewhere.context(), [&cancel] { cancel.emit(asio::cancellation_type::terminal); });
-        CHECK(failure_of([&] { (void)given_up.get(); }) == asio::error::operation_aborted);
+        CHECK(given_up.get().failure == asio::error::operation_aborted);
     }
     who.close(close_code{4001}, "enough");
     CHECK(peer.read_close().code == 4001);
@@ -279,13 +282,10 @@ TEST_CASE("closed() tells what the client said when it left, and can be cancelle
     auto peer = test_client::open(all.server.port());
     const client who = all.handle(0);
     asio::cancellation_signal signal;
-    std::promise<std::exception_ptr> outcome;
-    asio::co_spawn(elsewhere.context(), who.closed(),
-                   asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr failure, const close_info&) {
-                       outcome.set_value(failure);
-                   }));
+    auto outcome = asio::co_spawn(elsewhere.context(), settle(who.closed()),
+                                  asio::bind_cancellation_slot(signal.slot(), asio::use_future));
     asio::post(elsewhere.context(), [&] { signal.emit(asio::cancellation_type::terminal); });
-    CHECK(failure_of([&] { std::rethrow_exception(outcome.get_future().get()); }) == asio::error::operation_aborted);
+    CHECK(outcome.get().failure == asio::error::operation_aborted);
     auto closed = elsewhere.start(who.closed());
     peer.send_close(3000, "see you");
     CHECK(peer.read_close().code == 3000);
@@ -340,7 +340,7 @@ TEST_CASE("handles outlive the server") {
     caller elsewhere;
     client who;
     clients everybody;
-    std::future<close_info> closed;
+    settled_future<close_info> closed;
     {
         lobby all;
         auto peer = test_client::open(all.server.port());
@@ -383,9 +383,9 @@ TEST_CASE("try_send says full when the client does not read, and takes more when
     lobby all{small_outbox()};
     auto peer = slow_reader(all.server.port());
     const client who = all.handle(0);
-    const std::size_t queued = fill(who);
+    const std::size_t queued = fill(all, who);
     CHECK(queued >= 1);
-    for (std::size_t i = 0; i < queued; ++i) CHECK(peer.read_command(9) == bulk);
+    read_filling(peer, queued);
     CHECK(eventually([&] { return who.try_send(command_id{5}, "again") == send_status::queued; }));
     CHECK(peer.read_command(5) == "again");
 }
@@ -394,14 +394,14 @@ TEST_CASE("what happens to a message without room is chosen for each send") {
     lobby all{small_outbox()};
     auto peer = slow_reader(all.server.port());
     const client who = all.handle(0);
-    const std::size_t queued = fill(who);
+    const std::size_t queued = fill(all, who);
     CHECK(who.try_send(command_id{9}, payload{bulk}, overflow_policy::drop_newest) == send_status::full);
     CHECK(who.try_send(command_id{5}, "state 1", overflow_policy::latest, 1) == send_status::queued);
     CHECK(who.try_send(command_id{5}, "state 2", overflow_policy::latest, 1) == send_status::queued);
-    for (std::size_t i = 0; i < queued; ++i) CHECK(peer.read_command(9) == bulk);
+    read_filling(peer, queued - 1);  // one was dropped for the state
     CHECK(peer.read_command(5) == "state 2");
 
-    (void)fill(who);
+    (void)fill(all, who);
     CHECK(who.try_send(command_id{9}, payload{bulk}, overflow_policy::close) == send_status::full);
     CHECK(peer.read_close() == received_close{3008, "slow consumer"});
 }
@@ -411,13 +411,13 @@ TEST_CASE("send waits for room and keeps the order") {
     lobby all{small_outbox()};
     auto peer = slow_reader(all.server.port());
     const client who = all.handle(0);
-    const std::size_t queued = fill(who);
+    const std::size_t queued = fill(all, who);
     static constexpr int count = 50;
     auto sent = elsewhere.start([](client to) -> asio::awaitable<void> {
         for (int i = 0; i < count; ++i) co_await to.send(command_id{5}, payload{std::to_string(i) + bulk});
     }(who));
     CHECK_FALSE(is_ready(sent, 50ms));
-    for (std::size_t i = 0; i < queued; ++i) CHECK(peer.read_command(9) == bulk);
+    read_filling(peer, queued);
     for (int i = 0; i < count; ++i) CHECK(peer.read_command(5) == std::to_string(i) + bulk);
     REQUIRE(is_ready(sent, 10s));
     CHECK_NOTHROW(sent.get());
@@ -428,17 +428,15 @@ TEST_CASE("a send that is cancelled while it waits sends nothing, and those behi
     lobby all{small_outbox()};
     auto peer = slow_reader(all.server.port());
     const client who = all.handle(0);
-    const std::size_t queued = fill(who);
+    const std::size_t queued = fill(all, who);
     asio::cancellation_signal signal;
-    std::promise<std::exception_ptr> outcome;
-    asio::co_spawn(elsewhere.context(), who.send(command_id{5}, payload{"cancelled" + bulk}),
-                   asio::bind_cancellation_slot(signal.slot(),
-                                                [&](std::exception_ptr failure) { outcome.set_value(failure); }));
+    auto outcome = asio::co_spawn(elsewhere.context(), settle(who.send(command_id{5}, payload{"cancelled" + bulk})),
+                                  asio::bind_cancellation_slot(signal.slot(), asio::use_future));
     auto behind = elsewhere.start(who.send(command_id{5}, payload{"behind" + bulk}));
     asio::post(elsewhere.context(), [&] { signal.emit(asio::cancellation_type::terminal); });
-    CHECK(failure_of([&] { std::rethrow_exception(outcome.get_future().get()); }) == asio::error::operation_aborted);
+    CHECK(outcome.get().failure == asio::error::operation_aborted);
     CHECK_FALSE(is_ready(behind));
-    for (std::size_t i = 0; i < queued; ++i) CHECK(peer.read_command(9) == bulk);
+    read_filling(peer, queued);
     CHECK(peer.read_command(5) == "behind" + bulk);
     CHECK(is_ready(behind, 10s));
     CHECK(who.try_send(command_id{6}, "last") == send_status::queued);
@@ -450,12 +448,135 @@ TEST_CASE("a send that waits when the client leaves ends with closed") {
     lobby all{small_outbox()};
     auto peer = slow_reader(all.server.port());
     const client who = all.handle(0);
-    (void)fill(who);
+    (void)fill(all, who);
     auto waiting = elsewhere.start(who.send(command_id{5}, payload{bulk}));
     CHECK_FALSE(is_ready(waiting, 20ms));
     peer.reset();
     REQUIRE(is_ready(waiting, 10s));
     CHECK(failure_of([&] { waiting.get(); }) == errc::closed);
+}
+
+TEST_CASE("drained completes when the kernel has taken everything") {
+    caller elsewhere;
+    lobby all{small_outbox()};
+    auto peer = slow_reader(all.server.port());
+    const client who = all.handle(0);
+    elsewhere.await(who.drained());  // nothing is queued
+    const std::size_t queued = fill(all, who);
+    auto drained = elsewhere.start(who.drained());
+    CHECK_FALSE(is_ready(drained, 20ms));
+    read_filling(peer, queued);
+    REQUIRE(is_ready(drained, 10s));
+    CHECK_NOTHROW(drained.get());
+    const server_stats stats = all.server->stats();
+    CHECK(stats.outbound.still_queued_bytes == 0);
+    CHECK(stats.outbound.counters.written_messages == queued + 1);
+}
+
+TEST_CASE("drained ends with closed when the client leaves before") {
+    caller elsewhere;
+    lobby all{small_outbox()};
+    auto peer = slow_reader(all.server.port());
+    const client who = all.handle(0);
+    (void)fill(all, who);
+    auto drained = elsewhere.start(who.drained());
+    CHECK_FALSE(is_ready(drained, 20ms));
+    peer.reset();
+    REQUIRE(is_ready(drained, 10s));
+    CHECK(failure_of([&] { drained.get(); }) == errc::closed);
+    all.end(0);
+    CHECK(failure_of([&] { elsewhere.await(who.drained()); }) == errc::closed);
+    CHECK(failure_of([&] { elsewhere.await(client{}.drained()); }) == errc::closed);
+}
+
+TEST_CASE("what was sent adds up to the byte, also for clients that have left") {
+    lobby all{small_outbox()};
+    const auto adds_up = [&] {
+        const outbound_totals all_sent = all.server->stats().outbound;
+        const outbound_counters& c = all_sent.counters;
+        CHECK(c.queued_bytes == c.written_bytes + c.dropped_bytes + c.replaced_bytes + c.discarded_bytes +
+                                    all_sent.still_queued_bytes);
+        CHECK(c.queued_messages == c.written_messages + c.dropped_messages + c.replaced_messages +
+                                       c.discarded_messages + all_sent.still_queued_messages);
+        return all_sent;
+    };
+    auto quick = test_client::open(all.server.port());
+    quick.send_command(1, "hello");
+    CHECK(quick.read_command(1) == "hello");
+    auto peer = slow_reader(all.server.port());
+    const client who = all.handle(1);
+    const std::size_t queued = fill(all, who);
+    CHECK(who.try_send(command_id{9}, payload{bulk}, overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(who.try_send(command_id{9}, "1", overflow_policy::latest, 4) == send_status::queued);
+    CHECK(who.try_send(command_id{9}, "2", overflow_policy::latest, 4) == send_status::queued);
+    const outbound_totals during = adds_up();
+    CHECK(during.counters.queued_messages == 1 + 1 + queued + 3);
+    CHECK(during.counters.dropped_messages == 2);
+    CHECK(during.counters.replaced_messages == 1);
+    CHECK(during.still_queued_messages == 1 + queued);
+    peer.reset();
+    all.end(0);
+    const outbound_totals after = adds_up();
+    CHECK(after.counters.queued_messages == during.counters.queued_messages);
+    CHECK(after.counters.discarded_messages == 1 + queued);
+    CHECK(after.still_queued_messages == 0);
+    CHECK(eventually([&] { return all.server->stats().outbox_memory == 0; }));
+}
+
+TEST_CASE("the outboxes of all clients share a budget: those that do not read use it up, those that do are served") {
+    caller elsewhere;
+    server_options options = small_outbox();
+    options.outbox.max_messages = 100;
+    options.outbox_budget = 5 * boulder.size() / 2;
+    lobby all{options};
+    auto quick = test_client::open(all.server.port());
+    (void)all.handle(0);
+    auto first = slow_reader(all.server.port());
+    auto second = slow_reader(all.server.port());
+    for (const std::size_t i : {1U, 2U}) {  // one message always fits an empty outbox
+        const auto written = [&] { return all.server->stats().outbound.counters.written_bytes; };
+        const auto before = written();
+        CHECK(all.handle(i).try_send(command_id{9}, payload{boulder}) == send_status::queued);
+        REQUIRE(eventually([&] { return written() > before; }));
+    }
+    CHECK(all.server->stats().outbox_memory >= 2 * boulder.size());
+    CHECK(all.handle(1).try_send(command_id{9}, payload{bulk}) == send_status::full);
+    CHECK(all.handle(2).try_send(command_id{9}, payload{bulk}) == send_status::full);
+
+    for (int i = 0; i < 20; ++i) {
+        CHECK(elsewhere.await(all.server->broadcast(command_id{7}, payload{bulk}, {.overflow = overflow_policy::drop_newest}))
+                  .dropped == 2);
+        CHECK(quick.read_command(7) == bulk);
+        quick.send_command(1, bulk);
+        CHECK(quick.read_command(1) == bulk);
+    }
+    // With the policy of a broadcast, those that use the budget are closed, and it is free again.
+    CHECK(elsewhere.await(all.server->broadcast(command_id{7}, payload{bulk})).dropped == 2);
+    CHECK(quick.read_command(7) == bulk);
+    first.reset();
+    second.reset();
+    CHECK(all.end(0).code == close_code::slow_consumer);
+    CHECK(all.end(1).code == close_code::slow_consumer);
+    CHECK(eventually([&] { return all.server->stats().outbox_memory < 10'000; }));
+}
+
+TEST_CASE("a broadcast that waits in many outboxes counts once in the budget") {
+    caller elsewhere;
+    server_options options = small_outbox();
+    options.outbox.max_messages = 100;
+    lobby all{options};
+    std::vector<test_client> peers;
+    for (std::size_t i = 0; i < 5; ++i) {
+        peers.push_back(slow_reader(all.server.port()));
+        (void)all.handle(i);
+    }
+    CHECK(elsewhere.await(all.server->broadcast(command_id{9}, payload{boulder})).queued == 5);
+    for (int i = 0; i < 10; ++i) CHECK(elsewhere.await(all.server->broadcast(command_id{9}, payload{bulk})).queued == 5);
+    const std::size_t used = all.server->stats().outbox_memory;
+    CHECK(used >= boulder.size() + 10 * bulk.size());
+    CHECK(used < boulder.size() + 11 * bulk.size());
+    for (auto& peer : peers) peer.reset();
+    CHECK(eventually([&] { return all.server->stats().outbox_memory == 0; }));
 }
 
 TEST_CASE("a broadcast reaches everybody but those excluded, and what is sent next comes after it") {
@@ -492,7 +613,7 @@ TEST_CASE("a broadcast to a client that does not read closes that one with 3008,
     const client sleeper = all.handle(0);
     auto quick = test_client::open(all.server.port());
     (void)all.handle(1);
-    const std::size_t queued = fill(sleeper);
+    const std::size_t queued = fill(all, sleeper);
     auto report = elsewhere.await(all.server->broadcast(command_id{7}, payload{bulk},
                                                         {.overflow = overflow_policy::drop_newest}));
     CHECK(report.queued == 1);

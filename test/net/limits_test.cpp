@@ -110,6 +110,7 @@ TEST_CASE("the defaults are those that are documented") {
     CHECK(options.outbox.max_messages == 256);
     CHECK(options.outbox.max_bytes == 1024 * 1024);
     CHECK(options.outbox.max_control_bytes == 4 * 1024);
+    CHECK(options.outbox_budget == 256 * 1024 * 1024);
     CHECK(options.handshake_timeout == 10s);
     CHECK(options.on_connect_timeout == 10s);
     CHECK(options.read_timeout == 60s);

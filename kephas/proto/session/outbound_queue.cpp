@@ -9,6 +9,10 @@
 
 namespace kephas {
 
+namespace {
+constexpr std::uint32_t largest_idle_ring = 64;  // entries; a larger one goes at once when the queue is empty
+}
+
 /// What `gather` fills: consecutive copies share one element of `out`.
 class outbound_queue::gather_list {
 public:
@@ -70,14 +74,14 @@ send_status outbound_queue::push(outbound_frame&& frame, overflow_policy policy,
     const std::size_t size = frame.size();
     const bool replaceable = policy == overflow_policy::latest;
     if (replaceable && count_ > 0 && replace(frame, key, size)) return send_status::queued;
-    if (!fits(count_, data_bytes_, size)) {
+    if (!fits(count_, data_bytes_, size) || !affordable(count_, cost_of(frame.body))) {
         if (policy == overflow_policy::wait || policy == overflow_policy::close) return send_status::full;
         if (policy == overflow_policy::drop_newest || !can_make_room(size)) {
             ++counters_.refused_messages;
             counters_.refused_bytes += size;
             return send_status::full;
         }
-        drop_oldest(size);
+        drop_oldest(size, frame.body);
     }
     append(std::move(frame), key, replaceable, size);
     return send_status::queued;
@@ -156,6 +160,10 @@ void outbound_queue::written(std::size_t size) noexcept {
     data_in_flight_ = control_in_flight_ = 0;
     close_in_flight_ = false;
     if (failed_) discard_unbegun();
+    charges_deferred_ = false;
+    stalled_ = count_ > 0;
+    charge_new();
+    if (count_ == 0 && capacity_ > largest_idle_ring) release_entries();
 }
 
 void outbound_queue::trim() noexcept {
@@ -180,16 +188,20 @@ bool outbound_queue::replace(outbound_frame& frame, std::uint64_t key, std::size
         entry& old = at(i);
         if (!old.replaceable || old.key != key) continue;
         const std::size_t old_size = old.frame.size();
-        const bool in_place = size > 0 && fits(count_ - 1, data_bytes_ - old_size, size);
+        const bool in_place = size > 0 && fits(count_ - 1, data_bytes_ - old_size, size) &&
+                              affordable(count_ - 1, cost_of(frame.body));
         if (!in_place && !can_make_room(size)) return false;
         ++counters_.replaced_messages;
         counters_.replaced_bytes += old_size;
         data_bytes_ -= old_size;
         if (!in_place) {
+            release(old);
             erase(i, 1);
             return false;
         }
+        release(old);
         old.frame = std::move(frame);
+        if (i < charged_) charge(old);
         data_bytes_ += size;
         ++counters_.queued_messages;
         counters_.queued_bytes += size;
@@ -198,12 +210,16 @@ bool outbound_queue::replace(outbound_frame& frame, std::uint64_t key, std::size
     return false;
 }
 
-// Drops from the front, behind what has begun, until `size` fits.
-void outbound_queue::drop_oldest(std::size_t size) noexcept {
+// Drops from the front, behind what has begun, until there is room for `size`, or nothing is left to drop.
+void outbound_queue::drop_oldest(std::size_t size, const payload& body) noexcept {
     const std::size_t first = first_droppable();
     std::size_t dropped = 0;
-    while (!fits(count_ - dropped, data_bytes_, size)) {
-        const std::size_t old_size = at(first + dropped).frame.size();
+    // Dropping gives nothing back to the budget as long as others hold the same bytes.
+    while (first + dropped < count_ &&
+           (!fits(count_ - dropped, data_bytes_, size) || !affordable(count_ - dropped, cost_of(body)))) {
+        entry& old = at(first + dropped);
+        const std::size_t old_size = old.frame.size();
+        release(old);
         data_bytes_ -= old_size;
         counters_.dropped_bytes += old_size;
         ++dropped;
@@ -223,6 +239,7 @@ void outbound_queue::append(outbound_frame&& frame, std::uint64_t key, bool repl
     std::construct_at(&at(count_), std::move(frame), key, replaceable);
     ++count_;
     data_bytes_ += size;
+    if (!charges_deferred_) charge_new();
 }
 
 // Takes entries out of the ring by moving those before them up: there are few, those that are being written.
@@ -230,6 +247,7 @@ void outbound_queue::erase(std::size_t index, std::size_t how_many) noexcept {
     if (how_many == 0) return;
     for (std::size_t i = index; i > 0; --i) at(i - 1 + how_many) = std::move(at(i - 1));
     for (std::size_t i = 0; i < how_many; ++i) std::destroy_at(&at(i));
+    if (charged_ > index) charged_ -= static_cast<std::uint32_t>(std::min(charged_ - index, how_many));
     head_ = static_cast<std::uint32_t>((head_ + how_many) & (capacity_ - 1));
     count_ -= static_cast<std::uint32_t>(how_many);
 }
@@ -248,10 +266,50 @@ void outbound_queue::grow() {
 }
 
 void outbound_queue::release_entries() noexcept {
-    for (std::uint32_t i = 0; i < count_; ++i) std::destroy_at(&at(i));
+    for (std::uint32_t i = 0; i < count_; ++i) {
+        release(at(i));
+        std::destroy_at(&at(i));
+    }
+    if (ring_charged_ > 0) budget_->release(ring_charged_ * sizeof(entry));
+    charged_ = ring_charged_ = 0;
     if (entries_ != nullptr) std::allocator<entry>{}.deallocate(entries_, capacity_);
     entries_ = nullptr;
     capacity_ = head_ = count_ = 0;
+}
+
+std::size_t outbound_queue::cost_of(const payload& body) const noexcept {
+    if (budget_ == nullptr) return 0;
+    const slice* const shared = body.shared();
+    return shared != nullptr ? budget_->cost_of(*shared) : body.allocated();
+}
+
+void outbound_queue::charge(entry& fresh) noexcept {
+    const slice* const shared = fresh.frame.body.shared();
+    if (shared != nullptr && budget_->hold(*shared)) {
+        fresh.charged = entry::charge::shared;
+        return;
+    }
+    fresh.charged = entry::charge::own;
+    if (const std::size_t allocated = fresh.frame.body.allocated(); allocated > 0) budget_->charge(allocated);
+}
+
+void outbound_queue::charge_new() noexcept {
+    if (budget_ == nullptr) return;
+    for (; charged_ < count_; ++charged_) charge(at(charged_));
+    if (count_ > 0 && ring_charged_ < capacity_) {
+        budget_->charge((capacity_ - ring_charged_) * sizeof(entry));
+        ring_charged_ = capacity_;
+    }
+}
+
+void outbound_queue::release(entry& old) noexcept {
+    switch (std::exchange(old.charged, entry::charge::none)) {
+        case entry::charge::none: break;
+        case entry::charge::own:
+            if (const std::size_t allocated = old.frame.body.allocated(); allocated > 0) budget_->release(allocated);
+            break;
+        case entry::charge::shared: budget_->let_go(*old.frame.body.shared()); break;
+    }
 }
 
 void outbound_queue::append_close(bytes_view frame) {
@@ -276,9 +334,11 @@ void outbound_queue::discard_unbegun() noexcept {
         data_bytes_ -= size;
         ++counters_.discarded_messages;
         counters_.discarded_bytes += size;
+        release(last);
         std::destroy_at(&last);
         --count_;
     }
+    charged_ = std::min(charged_, count_);
 
     std::uint32_t end = control_in_flight_;
     if (end == 0 && control_part_written_ > 0) end = 1 + std::to_integer<std::uint32_t>(control_[0]);
@@ -332,10 +392,12 @@ void outbound_queue::take_front(std::size_t& size) noexcept {
         data_in_flight_ = 0;
         return;
     }
+    release(front);
     std::destroy_at(&front);
     front_written_ = 0;
     head_ = (head_ + 1) & (capacity_ - 1);
     --count_;
+    if (charged_ > 0) --charged_;
     --data_in_flight_;
     ++counters_.written_messages;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kephas/base/bytes.hpp>
+#include <kephas/base/memory_budget.hpp>
 #include <kephas/base/payload.hpp>
 
 #include <array>
@@ -55,10 +56,15 @@ struct outbound_counters {
 /// reserve of their own and leave at the next frame boundary, before queued data. A frame of which a part was
 /// written is never dropped. Pure: no thread, no lock; `server/outbox` puts those around it.
 /// Owns no heap memory while it is empty and trimmed.
+///
+/// What waits may be charged to a budget that many queues share. Without room in that, a frame is treated as if this
+/// queue were full, except that one always fits an empty queue. The last quarter of the budget is kept from queues that
+/// a write has left something in: a client that takes what it gets does not notice that others have used up the rest.
 class outbound_queue {
 public:
-    /// `limits` must outlive the queue.
-    explicit outbound_queue(const outbound_limits& limits) noexcept : limits_{&limits} {}
+    /// `limits` and `budget`, if there is one, must outlive the queue.
+    explicit outbound_queue(const outbound_limits& limits, memory_budget* budget = nullptr) noexcept
+        : limits_{&limits}, budget_{budget} {}
     outbound_queue(const outbound_queue&) = delete;
     outbound_queue& operator=(const outbound_queue&) = delete;
     ~outbound_queue();
@@ -95,15 +101,23 @@ public:
     [[nodiscard]] std::size_t messages() const noexcept { return count_; }  ///< Data frames that wait.
     /// All bytes that wait, control frames included.
     [[nodiscard]] std::size_t bytes() const noexcept { return data_bytes_ + control_bytes_; }
-    /// Whether a data frame of `size` would be queued without anything being dropped for it.
-    [[nodiscard]] bool has_room(std::size_t size) const noexcept { return !closed_ && fits(count_, data_bytes_, size); }
+    /// Whether a data frame of `size` that keeps `allocated` bytes would be queued without anything being dropped for it.
+    [[nodiscard]] bool has_room(std::size_t size, std::size_t allocated = 0) const noexcept {
+        return !closed_ && fits(count_, data_bytes_, size) && affordable(count_, allocated);
+    }
     /// A close frame was queued, or all was discarded.
     [[nodiscard]] bool closed() const noexcept { return closed_; }
+    /// `fail` or `discard` was called.
+    [[nodiscard]] bool failed() const noexcept { return failed_; }
     /// Our close frame has left completely.
     [[nodiscard]] bool close_written() const noexcept { return close_written_; }
     [[nodiscard]] const outbound_counters& counters() const noexcept { return counters_; }
 
     void trim() noexcept;  ///< Gives memory back if the queue is empty.
+
+    /// Until the next `written()`, what is pushed is not charged: most frames leave with the burst in which they came,
+    /// and what is left then is charged. Only for a queue whose frames are about to be written.
+    void defer_charges() noexcept { charges_deferred_ = true; }
 
     static constexpr std::size_t copy_threshold = 2048;
 
@@ -112,6 +126,7 @@ private:
         outbound_frame frame;
         std::uint64_t key;
         bool replaceable;  // pushed with `latest`
+        enum class charge : std::uint8_t { none, own, shared } charged = charge::none;
     };
     class gather_list;
 
@@ -120,13 +135,21 @@ private:
         return messages == 0 ||
                (messages < limits_->max_messages && bytes <= limits_->max_bytes && size <= limits_->max_bytes - bytes);
     }
+    [[nodiscard]] bool affordable(std::size_t messages, std::size_t cost) const noexcept {
+        if (messages == 0 || budget_ == nullptr) return true;
+        return budget_->fits(cost, stalled_ ? budget_->limit() / 4 : 0);
+    }
+    [[nodiscard]] std::size_t cost_of(const payload& body) const noexcept;
+    void charge(entry& fresh) noexcept;
+    void charge_new() noexcept;
+    void release(entry& old) noexcept;
     // Frames from here on may be dropped: those before are with the kernel, or begun.
     [[nodiscard]] std::size_t first_droppable() const noexcept {
         return data_in_flight_ == 0 && front_written_ > 0 ? 1 : data_in_flight_;
     }
     [[nodiscard]] bool can_make_room(std::size_t size) const noexcept;
     [[nodiscard]] bool replace(outbound_frame& frame, std::uint64_t key, std::size_t size);
-    void drop_oldest(std::size_t size) noexcept;
+    void drop_oldest(std::size_t size, const payload& body) noexcept;
     void append(outbound_frame&& frame, std::uint64_t key, bool replaceable, std::size_t size);
     void erase(std::size_t index, std::size_t how_many) noexcept;
     void grow();
@@ -147,6 +170,7 @@ private:
     void take_close(std::size_t& size) noexcept;
 
     const outbound_limits* limits_;
+    memory_budget* budget_;
 
     // Data: a ring of `capacity_` (a power of two) entries, allocated when there is something to hold.
     entry* entries_ = nullptr;
@@ -154,6 +178,8 @@ private:
     std::uint32_t head_ = 0;
     std::uint32_t count_ = 0;
     std::uint32_t data_in_flight_ = 0;  // how many entries the last gather touched
+    std::uint32_t charged_ = 0;         // how many entries, from the front, are charged to the budget ...
+    std::uint32_t ring_charged_ = 0;    // ... and for how many the ring itself is
     std::size_t data_bytes_ = 0;        // that wait
     std::size_t front_written_ = 0;     // how much of the first entry has left
 
@@ -169,6 +195,8 @@ private:
     bool close_written_ = false;
     bool closed_ = false;
     bool failed_ = false;
+    bool charges_deferred_ = false;
+    bool stalled_ = false;  // the last write has left something
 
     outbound_counters counters_;
 };

@@ -73,7 +73,7 @@ struct fixture {
 }  // namespace
 
 TEST_CASE_FIXTURE(fixture, "an empty queue gives nothing and is small") {
-    static_assert(sizeof(outbound_queue) <= 200);
+    static_assert(sizeof(outbound_queue) <= 216);
     CHECK(queue.empty());
     CHECK(gather().empty());
     CHECK(used == 0);
@@ -509,4 +509,140 @@ TEST_CASE_FIXTURE(fixture, "trimming an empty queue loses nothing, and a queue t
     CHECK(push_control("<pong>"));
     CHECK(drain() == "<pong>more");
     CHECK(queue.counters().written_messages == 2);
+}
+
+namespace {
+
+outbound_frame frame_of(const slice& body) { return {.head = {std::byte{'H'}}, .head_size = 1, .body = body}; }
+
+struct budget_fixture {
+    // What the rings of two queues cost, and a body of 1000 bytes; not two.
+    static constexpr std::size_t ring = 4 * 128;
+    outbound_limits limits{.max_messages = 4};
+    memory_budget budget{2 * ring + 1000};  // 2024
+    outbound_queue one{limits, &budget};
+    outbound_queue other{limits, &budget};
+    std::vector<std::byte> scratch = std::vector<std::byte>(64 * 1024);
+
+    std::size_t write(outbound_queue& queue) {
+        std::array<bytes_view, 16> out;
+        std::size_t size = 0;
+        for (std::size_t i = 0, count = queue.gather(out, scratch); i < count; ++i) size += out[i].size();
+        queue.written(size);
+        return size;
+    }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(budget_fixture, "queues that share a body are charged for it once, and for nothing when they are empty") {
+    const slice body = slice::allocate(1000);
+    CHECK(one.push(frame_of(body), wait) == send_status::queued);
+    const std::size_t alone = budget.used();
+    CHECK(alone >= 1000);
+    CHECK(alone <= 1000 + ring);
+    CHECK(other.push(frame_of(body), wait) == send_status::queued);
+    CHECK(budget.used() < 2000);
+    CHECK(one.push(frame_of(body), wait) == send_status::queued);
+    CHECK(budget.used() < 2000);
+    CHECK(write(one) == 2002);
+    CHECK(budget.used() >= 1000);
+    other.discard();
+    one.trim();
+    CHECK(budget.used() == 0);
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "without room in the budget a queue is full, but one message always fits an empty one") {
+    CHECK(one.push(frame_of(slice::allocate(1000)), wait) == send_status::queued);
+    CHECK_FALSE(one.has_room(1, 1000));
+    CHECK(one.push(frame_of(slice::allocate(1000)), wait) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(1000)), overflow_policy::close) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(1000)), overflow_policy::drop_newest) == send_status::full);
+    CHECK(one.counters().refused_messages == 1);
+    CHECK(one.messages() == 1);
+
+    CHECK(other.has_room(1, 100'000));
+    CHECK(other.push(frame_of(slice::allocate(100'000)), wait) == send_status::queued);
+    CHECK(other.push(frame_of(slice::allocate(10)), wait) == send_status::full);  // overdrawn: not even a small one
+    write(one);
+    write(other);
+    CHECK(other.push(frame_of(slice::allocate(900)), wait) == send_status::queued);
+}
+
+TEST_CASE("a queue that a write has left something in leaves a quarter of the budget to the others") {
+    const outbound_limits limits;
+    memory_budget budget{100'000};
+    outbound_queue one{limits, &budget};
+    outbound_queue other{limits, &budget};
+    std::vector<std::byte> scratch(64 * 1024);
+    std::array<bytes_view, 16> out;
+    CHECK(one.push(frame_of(slice::allocate(60'000)), wait) == send_status::queued);
+    CHECK(other.push(frame_of(slice::allocate(10)), wait) == send_status::queued);
+    CHECK(one.has_room(1, 20'000));
+    (void)one.gather(out, scratch);
+    one.written(1);
+    CHECK_FALSE(one.has_room(1, 20'000));
+    CHECK(one.has_room(1, 10'000));
+    CHECK(one.push(frame_of(slice::allocate(20'000)), wait) == send_status::full);
+    CHECK(other.push(frame_of(slice::allocate(20'000)), wait) == send_status::queued);
+    (void)one.gather(out, scratch);
+    one.written(60'000);
+    CHECK(one.push(frame_of(slice::allocate(10)), wait) == send_status::queued);
+    CHECK(one.has_room(1, 60'000));
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "drop_oldest makes room in the budget with what the same queue holds") {
+    CHECK(one.push(frame_of(slice::allocate(900)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(600)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(700)), overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(one.messages() == 2);
+    CHECK(one.counters().dropped_bytes == 901);
+    // What others hold it cannot drop: then it holds nothing but the newest.
+    CHECK(other.push(frame_of(slice::allocate(5000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(10)), overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(one.messages() == 1);
+    CHECK(one.counters().dropped_messages == 3);
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "a replaced message gives its memory back") {
+    const auto before = [&] {
+        CHECK(one.push(frame_of(slice::allocate(10)), wait) == send_status::queued);
+        return budget.used();
+    }();
+    for (const std::size_t size : {700U, 900U, 300U}) {
+        CHECK(one.push(frame_of(slice::allocate(size)), overflow_policy::latest, 7) == send_status::queued);
+        CHECK(budget.used() == before + size);
+        CHECK(one.messages() == 2);
+    }
+    CHECK(one.push(frame_of(slice::allocate(5000)), overflow_policy::latest, 7) == send_status::queued);
+    CHECK(one.messages() == 1);  // the other one was dropped for it
+    write(one);
+    one.trim();
+    CHECK(budget.used() == 0);
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "deferred charges are made for what the write has left") {
+    one.defer_charges();
+    CHECK(one.push(frame_of(slice::allocate(300)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(400)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(2100)), wait) == send_status::full);  // asked all the same
+    CHECK(budget.used() == 0);
+    std::array<bytes_view, 16> out;
+    (void)one.gather(out, scratch);
+    one.written(301);
+    CHECK(budget.used() >= 400);
+    CHECK(budget.used() <= 400 + ring);
+    CHECK(one.push(frame_of(slice::allocate(100)), wait) == send_status::queued);
+    CHECK(budget.used() >= 500);
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "strings and vectors are charged with what they allocate, inline bytes with nothing") {
+    CHECK(one.push({.head = {}, .head_size = 1, .body = payload{"short"}}, wait) == send_status::queued);
+    const std::size_t before = budget.used();
+    CHECK(one.push({.head = {}, .head_size = 1, .body = payload{std::string(100, 'x')}}, wait) == send_status::queued);
+    CHECK(budget.used() == before + 101);
+    CHECK(one.push({.head = {}, .head_size = 1, .body = payload{std::vector<std::byte>(200)}}, wait) == send_status::queued);
+    CHECK(budget.used() == before + 301);
+    one.fail(as_bytes("close"));
+    CHECK(budget.used() < before + 100);
 }
