@@ -100,6 +100,7 @@ private:
     // the end (session_end.cpp)
     void refuse_handshake();
     void check_end_requests(time_point now);
+    void answer_earlier();
     void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
     void lost();
     void begin_end(close_info info, bool at_once);

@@ -25,7 +25,15 @@ void session::handle(session_failed&& failure) {
         context_.log.warning("Rate limit exceeded for client client_id={} remote_addr={}", state_->id().to_string(),
                              state_->facts().remote_address);
     }
+    if (failure.send_close) answer_earlier();
     fail(failure.code, failure.reason, lost ? close_initiator::transport : close_initiator::server, failure.send_close);
+}
+
+/// What was complete before the peer's mistake is answered before the close frame, unless its handler suspends or the
+/// peer does not read.
+void session::answer_earlier() {
+    start_handlers();
+    flush(clock::now());
 }
 
 void session::check_end_requests(time_point now) {
