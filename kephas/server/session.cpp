@@ -38,6 +38,10 @@ asio::awaitable<void> session::run() {
                 process(clock::now());
                 continue;
             }
+            if (input_ended_) {
+                co_await wait_for_change();
+                continue;
+            }
             read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
             const std::size_t size = co_await stream_->read_some(read_, ec);
             received(size, ec);
@@ -49,13 +53,15 @@ asio::awaitable<void> session::run() {
     if (counted_) context_.clients.fetch_sub(1);
 }
 
-void session::received(std::size_t size, std::error_code /*ec*/) {
+void session::received(std::size_t size, std::error_code ec) {
     const time_point now = clock::now();
     slice slab = std::exchange(read_.slab, slice{});
     if (phase_ == phase::ending) {
         static constexpr std::size_t most_discarded = 1024 * 1024;
         discarded_ += size;
-        if (size == 0 || discarded_ > most_discarded) finished_ = true;
+        // A peer that has only ended its side still reads what is queued for it.
+        if (size == 0 && ec == asio::error::eof && !send_ended_) input_ended_ = true;
+        else if (size == 0 || discarded_ > most_discarded) finished_ = true;
     } else {
         if (size == 0) machine_->handle_eof();
         else if (read_.direct.empty()) machine_->handle(slab.sub(0, size), now);

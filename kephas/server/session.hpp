@@ -140,6 +140,7 @@ private:
     bool closing_ = false;        // our close frame is queued: nothing is dispatched any more
     bool close_noted_ = false;
     bool send_ended_ = false;
+    bool input_ended_ = false;    // the peer's side has ended before ours
     bool finished_ = false;
     bool reading_paused_ = false;
     bool counted_ = false;

@@ -103,6 +103,10 @@ void session::advance_end(time_point now) {
     if (finished_ || send_ended_ || !state_->out().empty()) return;
     send_ended_ = true;
     stream_->shutdown_send();
+    if (input_ended_) {  // nothing is left to wait for
+        finished_ = true;
+        return notify_change();
+    }
     deadline_ = now + context_.options->linger_timeout;
     reschedule();
 }
