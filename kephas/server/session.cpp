@@ -97,7 +97,7 @@ void session::process(time_point now) {
 }
 
 void session::handle(message_received&& message) {
-    if (closing_) {
+    if (closing_ || state_->end_was_requested()) {
         settle_calls(message);  // a handler that still runs may be waiting for that; everything else comes too late
         context_.counters.messages_discarded.fetch_add(1, std::memory_order_relaxed);
         return;
