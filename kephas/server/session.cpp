@@ -108,10 +108,12 @@ void session::handle(message_received&& message) {
 }
 
 bool session::take_controls() {
-    if (!held_control_.empty()) return false;
     bool any = false;
     std::array<std::byte, websocket::max_control_frame> buffer;
-    while (const std::size_t size = machine_->poll_control(buffer)) {
+    // The answer to a close frame waits for nothing: there is always room for it, and no event comes after it.
+    while (held_control_.empty() || machine_->close_was_received()) {
+        const std::size_t size = machine_->poll_control(buffer);
+        if (size == 0) break;
         const bytes_view frame = bytes_view{buffer}.first(size);
         const bool is_close = (frame[0] & std::byte{0x0F}) == static_cast<std::byte>(websocket::opcode::close);
         if (is_close) {
