@@ -141,6 +141,10 @@ void runner::end_deadline() {
 }
 
 std::optional<outbound_frame> runner::answer(request_state& state, const std::exception_ptr& failure) {
+    if (failure && state.from->work().cancelled()) {  // its client is leaving: nobody reads that
+        (void)home_.account(failure, timed_out_, *state.from);
+        return std::nullopt;
+    }
     try {
         return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
     } catch (const std::exception& error) {

@@ -172,7 +172,7 @@ void session::flush(time_point now) {
             break;
         }
         if (ec) {
-            lost();
+            write_failed(now);
             break;
         }
         if (progress.still_queued == 0) break;  // what is pushed from now on wakes us again
@@ -279,10 +279,13 @@ void session::expired() {
             }
             break;
         case phase::open:
-            machine_->handle_timeout(now);
-            if (reading_paused_ && stream_->peer_gone()) {
+            if (now >= deadline_) {
+                deadline_ = time_point::max();
                 lost();
+                break;
             }
+            machine_->handle_timeout(now);
+            if (reading_paused_ && stream_->peer_gone()) departing(now);
             process(now);
             state_->out().trim();
             break;
@@ -303,6 +306,7 @@ std::optional<time_point> session::next_deadline() const {
         return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
     }
     auto next = machine_->poll_timeout();
+    if (deadline_ != time_point::max()) next = next ? std::min(*next, deadline_) : deadline_;
     if (reading_paused_) {
         const time_point check = clock::now() + departure_check;
         next = next ? std::min(*next, check) : check;
