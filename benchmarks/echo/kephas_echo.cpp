@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
         constexpr std::size_t limit = 32 * 1024 * 1024;
         options.max_binary_payload = limit;
         options.max_text_message = limit;
+        options.max_fragments = limit / 32;
     }
     options.log = kephas::logger{kephas::log_level::warning, kephas::stderr_sink()};
     try {

@@ -85,7 +85,9 @@ public:
         bool now = false;    ///< Do not wait for what is queued.
         bool reset = false;  ///< Without a close frame.
     };
-    /// What `close`, `fail` and `abort` asked for.
+    /// Whether `close`, `fail` or `abort` was called: from then on nothing is dispatched.
+    [[nodiscard]] bool end_was_requested() const noexcept { return has_end_request_.load(std::memory_order_acquire); }
+    /// What they asked for.
     [[nodiscard]] std::optional<request_to_end> end_requested() const;
     /// The connection is ending: nothing can be sent any more, and calls of the client end.
     void left();

@@ -141,6 +141,10 @@ void runner::end_deadline() {
 }
 
 std::optional<outbound_frame> runner::answer(request_state& state, const std::exception_ptr& failure) {
+    if (failure && state.from->work().cancelled()) {  // its client is leaving: nobody reads that
+        (void)home_.account(failure, timed_out_, *state.from);
+        return std::nullopt;
+    }
     try {
         return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
     } catch (const std::exception& error) {
@@ -158,7 +162,8 @@ std::optional<outbound_frame> runner::answer_command(request_state& state, const
     const client_state& to = *state.from;
     const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);
     if (!work.command) {
-        if (!to.alive()) return std::nullopt;
+        // Binary without a command id is a foreign protocol, which has no place for an error of ours.
+        if (!to.alive() || work.opcode == websocket::opcode::binary) return std::nullopt;
         return make_text(payload{jsonrpc::encode_error_event("handler_error", error.message)});
     }
     if (to.options().command_errors == error_replies::same_channel) {

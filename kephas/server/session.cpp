@@ -38,6 +38,10 @@ asio::awaitable<void> session::run() {
                 process(clock::now());
                 continue;
             }
+            if (input_ended_) {
+                co_await wait_for_change();
+                continue;
+            }
             read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
             const std::size_t size = co_await stream_->read_some(read_, ec);
             received(size, ec);
@@ -49,13 +53,15 @@ asio::awaitable<void> session::run() {
     if (counted_) context_.clients.fetch_sub(1);
 }
 
-void session::received(std::size_t size, std::error_code /*ec*/) {
+void session::received(std::size_t size, std::error_code ec) {
     const time_point now = clock::now();
     slice slab = std::exchange(read_.slab, slice{});
     if (phase_ == phase::ending) {
         static constexpr std::size_t most_discarded = 1024 * 1024;
         discarded_ += size;
-        if (size == 0 || discarded_ > most_discarded) finished_ = true;
+        // A peer that has only ended its side still reads what is queued for it.
+        if (size == 0 && ec == asio::error::eof && !send_ended_) input_ended_ = true;
+        else if (size == 0 || discarded_ > most_discarded) finished_ = true;
     } else {
         if (size == 0) machine_->handle_eof();
         else if (read_.direct.empty()) machine_->handle(slab.sub(0, size), now);
@@ -91,7 +97,7 @@ void session::process(time_point now) {
 }
 
 void session::handle(message_received&& message) {
-    if (closing_) {
+    if (closing_ || state_->end_was_requested()) {
         settle_calls(message);  // a handler that still runs may be waiting for that; everything else comes too late
         context_.counters.messages_discarded.fetch_add(1, std::memory_order_relaxed);
         return;
@@ -102,10 +108,12 @@ void session::handle(message_received&& message) {
 }
 
 bool session::take_controls() {
-    if (!held_control_.empty()) return false;
     bool any = false;
     std::array<std::byte, websocket::max_control_frame> buffer;
-    while (const std::size_t size = machine_->poll_control(buffer)) {
+    // The answer to a close frame waits for nothing: there is always room for it, and no event comes after it.
+    while (held_control_.empty() || machine_->close_was_received()) {
+        const std::size_t size = machine_->poll_control(buffer);
+        if (size == 0) break;
         const bytes_view frame = bytes_view{buffer}.first(size);
         const bool is_close = (frame[0] & std::byte{0x0F}) == static_cast<std::byte>(websocket::opcode::close);
         if (is_close) {
@@ -164,7 +172,7 @@ void session::flush(time_point now) {
             break;
         }
         if (ec) {
-            lost();
+            write_failed(now);
             break;
         }
         if (progress.still_queued == 0) break;  // what is pushed from now on wakes us again
@@ -271,10 +279,13 @@ void session::expired() {
             }
             break;
         case phase::open:
-            machine_->handle_timeout(now);
-            if (reading_paused_ && stream_->peer_gone()) {
+            if (now >= deadline_) {
+                deadline_ = time_point::max();
                 lost();
+                break;
             }
+            machine_->handle_timeout(now);
+            if (reading_paused_ && stream_->peer_gone()) departing(now);
             process(now);
             state_->out().trim();
             break;
@@ -295,6 +306,7 @@ std::optional<time_point> session::next_deadline() const {
         return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
     }
     auto next = machine_->poll_timeout();
+    if (deadline_ != time_point::max()) next = next ? std::min(*next, deadline_) : deadline_;
     if (reading_paused_) {
         const time_point check = clock::now() + departure_check;
         next = next ? std::min(*next, check) : check;

@@ -100,8 +100,11 @@ private:
     // the end (session_end.cpp)
     void refuse_handshake();
     void check_end_requests(time_point now);
+    void answer_earlier();
     void fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close);
     void lost();
+    void write_failed(time_point now);
+    void departing(time_point now);
     void begin_end(close_info info, bool at_once);
     void advance_end(time_point now);
     [[nodiscard]] asio::awaitable<void> end();
@@ -123,7 +126,7 @@ private:
     std::optional<session_machine> machine_;
     read_buffer read_;
     parked_ptr change_waiter_;
-    time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of the end
+    time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end
 
     job_queue strand_jobs_;
     std::vector<job> serial_batch_;
@@ -139,6 +142,8 @@ private:
     bool closing_ = false;        // our close frame is queued: nothing is dispatched any more
     bool close_noted_ = false;
     bool send_ended_ = false;
+    bool write_failed_ = false;   // only reading goes on
+    bool input_ended_ = false;    // the peer's side has ended before ours
     bool finished_ = false;
     bool reading_paused_ = false;
     bool counted_ = false;

@@ -47,6 +47,7 @@ void session::dispatch_binary(slice message) {
     }
     const auto command = decode_command(message.view());
     if (!command) {
+        answer_earlier();
         return fail(close_code::protocol_error, "Invalid message format", close_initiator::server, true);
     }
     const std::size_t size = command->payload.size();

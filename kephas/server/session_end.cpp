@@ -5,15 +5,16 @@
 
 #include <asio/post.hpp>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace kephas {
 
 void session::handle(close_received&& close) {
-    close_info info{close.code, std::move(close.reason), close_initiator::peer, true};
+    close_info info{close.code, std::move(close.reason), close_initiator::peer, !write_failed_};
     if (const auto request = state_->end_requested()) info = {request->info.code, request->info.reason,
-                                                              close_initiator::server, true};
+                                                              close_initiator::server, !write_failed_};
     start_handlers();       // of what came before it, those on the strand reply before it is answered
     (void)take_controls();  // the answer to their close frame, behind what is queued
     begin_end(std::move(info), false);
@@ -25,7 +26,15 @@ void session::handle(session_failed&& failure) {
         context_.log.warning("Rate limit exceeded for client client_id={} remote_addr={}", state_->id().to_string(),
                              state_->facts().remote_address);
     }
+    if (failure.send_close) answer_earlier();
     fail(failure.code, failure.reason, lost ? close_initiator::transport : close_initiator::server, failure.send_close);
+}
+
+/// What was complete before the peer's mistake is answered before the close frame, unless its handler suspends or the
+/// peer does not read.
+void session::answer_earlier() {
+    start_handlers();
+    flush(clock::now());
 }
 
 void session::check_end_requests(time_point now) {
@@ -67,12 +76,33 @@ void session::lost() {
     notify_change();
 }
 
+/// Nothing can be written any more.
+void session::write_failed(time_point now) {
+    if (phase_ != phase::open) return lost();
+    write_failed_ = true;
+    state_->out().discard();
+    machine_->handle_write_progress(0, 0, now);
+    departing(now);
+}
+
+/// The peer has gone, or ended its side, and there may be bytes of it that we have not read. They are: a close frame
+/// among them says why it left. Its handlers are told at once, which also makes the room for reading on.
+void session::departing(time_point now) {
+    if (deadline_ != time_point::max()) return;
+    state_->work().cancel();
+    const duration limit = std::max(context_.options->close_timeout, context_.options->linger_timeout);
+    if (limit > duration::zero()) deadline_ = now + limit;
+    reschedule();
+}
+
 void session::begin_end(close_info info, bool at_once) {
     if (phase_ == phase::ending) return;
     phase_ = phase::ending;
     read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
     close_info_ = std::make_unique<close_info>(std::move(info));
-    const duration limit = context_.options->close_timeout;
+    // Without a deadline for the peer's answer there is still one for what we write.
+    const server_options& options = *context_.options;
+    const duration limit = options.close_timeout > duration::zero() ? options.close_timeout : options.write_timeout;
     deadline_ = limit > duration::zero() ? clock::now() + limit : time_point::max();
     // The client is forgotten at once: who looks for it from here on does not find it, and its handlers are told.
     home_->remove(state_->id());
@@ -95,6 +125,10 @@ void session::advance_end(time_point now) {
     if (finished_ || send_ended_ || !state_->out().empty()) return;
     send_ended_ = true;
     stream_->shutdown_send();
+    if (input_ended_) {  // nothing is left to wait for
+        finished_ = true;
+        return notify_change();
+    }
     deadline_ = now + context_.options->linger_timeout;
     reschedule();
 }

@@ -538,8 +538,9 @@ TEST_CASE("a client that leaves while its socket is not read is noticed, and its
         CHECK(held.wait_for_waiting(0));
         CHECK(eventually([&] { return server->clients().size() == 0; }));
     }
-    // counted when the handler's exception has arrived, a moment after it has left the gate
-    CHECK(eventually([&] { return server->stats().handlers_cancelled == 128; }));
+    // Each of the 101 messages was begun, those that had not been read as well. Counted when the handler's exception has
+    // arrived, a moment after it has left the gate.
+    CHECK(eventually([&] { return server->stats().handlers_cancelled == 202; }));
     CHECK(server->stats().handlers_failed == 0);
 }
 
