@@ -3,6 +3,8 @@
 #include <kephas/proto/http/request.hpp>
 #include <kephas/proto/jsonrpc/encode.hpp>
 
+#include <kephas/net/steady_timer.hpp>
+
 #include <kephas/server/client.hpp>
 #include <kephas/server/client_state.hpp>
 #include <kephas/server/clients.hpp>
@@ -11,7 +13,6 @@
 #include <kephas/server/shard.hpp>
 
 #include <asio/this_coro.hpp>
-#include <asio/steady_timer.hpp>
 
 #include <utility>
 
@@ -69,7 +70,7 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
     };
     const ends_call guard{state, id};
 
-    asio::steady_timer deadline{co_await asio::this_coro::executor};
+    steady_timer deadline{co_await asio::this_coro::executor};
     if (timeout > duration::zero()) {
         deadline.expires_after(timeout);
         deadline.async_wait([state, id](std::error_code ec) {
