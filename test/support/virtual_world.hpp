@@ -69,13 +69,15 @@ public:
         settle();
         return memory_client{link};
     }
-    /// A connection that has done its opening handshake, whose answer has been taken.
-    memory_client open(std::size_t capacity = 64 * 1024, std::string_view headers = {}) {
-        memory_client client = connect(capacity);
-        client.send_handshake("/ws", headers);
+    /// A connection that has done its opening handshake, whose answer has been taken. From then on `capacity` bytes fit
+    /// between the server and a client that does not read.
+    memory_client open(std::size_t capacity = 64 * 1024, const wrapper& wrap = {}) {
+        memory_client client = connect(64 * 1024, wrap);
+        client.send_handshake();
         settle();
         const events answer = client.take();
         if (answer.empty() || !answer.front().starts_with("HTTP/1.1 101 ")) throw std::runtime_error{"not upgraded"};
+        client.link().to_client().set_capacity(capacity);
         return client;
     }
 
