@@ -78,9 +78,21 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
         });
     }
     outbound_frame frame = make_text(payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)});
-    co_await send_frame(state, std::move(frame));
-
+    const std::size_t size = frame.size();
     std::error_code ec;
+    for (;;) {
+        const send_status status = state->out().push(std::move(frame), overflow_policy::wait);
+        if (status == send_status::closed) throw error{errc::closed};
+        if (status == send_status::queued) break;
+        // For room, or for the end of the call, whichever comes first.
+        co_await park(
+            [&](parked_ptr who) {
+                return state->calls().wait(*pending, who) && state->out().wait_for_room(size, std::move(who));
+            },
+            ec);
+        if (ec) throw std::system_error{ec};
+        if (!state->calls().is_pending(id)) break;
+    }
     co_await park([&](parked_ptr who) { return state->calls().wait(*pending, std::move(who)); }, ec);
     if (ec) throw std::system_error{ec};
     if (pending->failure) throw error{pending->failure};

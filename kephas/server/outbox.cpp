@@ -18,19 +18,19 @@ asio::awaitable<send_status> outbox::push_when_room(outbound_frame frame) {
         const send_status status = push(std::move(frame), overflow_policy::wait);  // moved from only when it is queued
         if (status != send_status::full) co_return status;
         std::error_code ec;
-        co_await park(
-            [this, size](parked_ptr who) {
-                const std::lock_guard lock{mutex_};
-                if (queue_.closed() || queue_.has_room(size)) return false;
-                if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
-                    std::erase_if(waiters_, [](const waiter& waiting) { return waiting.who->resumed(); });
-                }
-                waiters_.push_back({std::move(who), size});
-                return true;
-            },
-            ec);
+        co_await park([this, size](parked_ptr who) { return wait_for_room(size, std::move(who)); }, ec);
         if (ec) throw std::system_error{ec};
     }
+}
+
+bool outbox::wait_for_room(std::size_t size, parked_ptr who) {
+    const std::lock_guard lock{mutex_};
+    if (queue_.closed() || queue_.has_room(size)) return false;
+    if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
+        std::erase_if(waiters_, [](const waiter& waiting) { return waiting.who->resumed(); });
+    }
+    waiters_.push_back({std::move(who), size});
+    return true;
 }
 
 bool outbox::push_control(bytes_view frame) {

@@ -33,6 +33,8 @@ public:
     /// Waits until there is room. `send_status::closed` if the client leaves first.
     /// Cancellation: all types; then the message is not queued.
     [[nodiscard]] asio::awaitable<send_status> push_when_room(outbound_frame frame);
+    /// False if a frame of `size` could be pushed, or none ever will; otherwise `who` is resumed when that is so.
+    [[nodiscard]] bool wait_for_room(std::size_t size, parked_ptr who);
     [[nodiscard]] bool push_control(bytes_view frame);
     bool close(bytes_view close_frame);
     void fail(bytes_view close_frame);
