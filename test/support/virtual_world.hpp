@@ -12,12 +12,29 @@
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <doctest/doctest.h>
+
 #include <exception>
 #include <functional>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+template <>
+struct doctest::StringMaker<std::vector<std::string>> {
+    static String convert(const std::vector<std::string>& lines) {
+        std::string all;
+        for (const auto& line : lines) all += (all.empty() ? "" : " | ") + line;
+        return all.c_str();
+    }
+};
+template <class Rep, class Period>
+struct doctest::StringMaker<std::chrono::duration<Rep, Period>> {
+    static String convert(std::chrono::duration<Rep, Period> time) {
+        return (std::to_string(std::chrono::duration<double>(time).count()) + " s").c_str();
+    }
+};
 
 namespace kephas::test {
 
