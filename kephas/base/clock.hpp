@@ -4,9 +4,22 @@
 
 namespace kephas {
 
-/// The clock of every deadline. `base` and `proto` never read it: they are handed `now`.
-using clock = std::chrono::steady_clock;
-using time_point = clock::time_point;
-using duration = clock::duration;
+using time_point = std::chrono::steady_clock::time_point;
+using duration = std::chrono::steady_clock::duration;
+
+/// The clock of every deadline: the steady clock, unless a `virtual_clock` has put it under the control of a test.
+/// `base` and `proto` never read it, they are handed `now`: it is declared here so that all layers agree on the type,
+/// and defined in `net`, which those two do not link.
+class clock {
+public:
+    using duration = kephas::duration;
+    using rep = duration::rep;
+    using period = duration::period;
+    using time_point = kephas::time_point;
+    static constexpr bool is_steady = true;
+
+    /// Concurrency: any thread.
+    [[nodiscard]] static time_point now() noexcept;
+};
 
 }  // namespace kephas

@@ -83,6 +83,11 @@ bool call_table::any_pending() const {
     return !calls_.empty();
 }
 
+bool call_table::is_pending(std::uint64_t id) const {
+    const std::lock_guard lock{mutex_};
+    return calls_.contains(id);
+}
+
 void call_table::finish_locked(pending_call& call, std::error_code failure) {
     call.done = true;
     call.failure = failure;

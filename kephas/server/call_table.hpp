@@ -42,6 +42,7 @@ public:
     /// Stores who waits, or returns false if the answer is there already.
     [[nodiscard]] bool wait(pending_call& call, parked_ptr who);
     [[nodiscard]] bool any_pending() const;
+    [[nodiscard]] bool is_pending(std::uint64_t id) const;
 
 private:
     static void finish_locked(pending_call& call, std::error_code failure);

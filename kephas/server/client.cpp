@@ -3,6 +3,8 @@
 #include <kephas/proto/http/request.hpp>
 #include <kephas/proto/jsonrpc/encode.hpp>
 
+#include <kephas/net/steady_timer.hpp>
+
 #include <kephas/server/client.hpp>
 #include <kephas/server/client_state.hpp>
 #include <kephas/server/clients.hpp>
@@ -11,7 +13,6 @@
 #include <kephas/server/shard.hpp>
 
 #include <asio/this_coro.hpp>
-#include <asio/steady_timer.hpp>
 
 #include <utility>
 
@@ -75,7 +76,7 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
     };
     const ends_call guard{state, id};
 
-    asio::steady_timer deadline{co_await asio::this_coro::executor};
+    steady_timer deadline{co_await asio::this_coro::executor};
     if (timeout > duration::zero()) {
         deadline.expires_after(timeout);
         deadline.async_wait([state, id](std::error_code ec) {
@@ -83,9 +84,22 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
         });
     }
     outbound_frame frame = make_text(payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)});
-    co_await send_frame(state, std::move(frame));
-
+    const std::size_t size = frame.size();
+    const std::size_t allocated = frame.body.allocated();
     std::error_code ec;
+    for (;;) {
+        const send_status status = state->out().push(std::move(frame), overflow_policy::wait);
+        if (status == send_status::closed) throw error{errc::closed};
+        if (status == send_status::queued) break;
+        // For room, or for the end of the call, whichever comes first.
+        co_await park(
+            [&](parked_ptr who) {
+                return state->calls().wait(*pending, who) && state->out().wait_for_room(size, allocated, std::move(who));
+            },
+            ec);
+        if (ec) throw std::system_error{ec};
+        if (!state->calls().is_pending(id)) break;
+    }
     co_await park([&](parked_ptr who) { return state->calls().wait(*pending, std::move(who)); }, ec);
     if (ec) throw std::system_error{ec};
     if (pending->failure) throw error{pending->failure};

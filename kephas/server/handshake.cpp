@@ -235,6 +235,7 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     state_->bind(*this);
     phase_ = phase::connecting;
     flush(clock::now());  // what was queued meanwhile; until here wakes found nobody
+    if (state_->end_requested()) state_->wake();
     context_.counters.opened.fetch_add(1, std::memory_order_relaxed);
     co_return true;
 }
@@ -281,8 +282,9 @@ asio::awaitable<void> session::connect() {
         reschedule();
         const std::exception_ptr failure =
             co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
-        deadline_ = time_point::max();
         if (failure) (void)context_.handlers->account(failure, false, *state_);
+        if (phase_ == phase::ending) co_return;  // aborted, or too slow, meanwhile
+        deadline_ = time_point::max();
         // Cancelled, it may have ended as if nothing had happened: but no handler could run for this client any more.
         if (failure || state_->work().cancelled()) {
             const bool gone = stream_->peer_gone();

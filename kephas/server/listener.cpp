@@ -1,9 +1,10 @@
+#include <kephas/net/steady_timer.hpp>
+
 #include <kephas/server/listener.hpp>
 
 #include <asio/dispatch.hpp>
 #include <asio/error.hpp>
 #include <asio/redirect_error.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <fmt/format.h>
@@ -121,7 +122,7 @@ std::string listener::url() const {
 asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
     static constexpr int batch = 64;  // then other connections of this thread get their turn
     bool exhausted = false;
-    asio::steady_timer pause{acceptor_.get_executor()};
+    steady_timer pause{acceptor_.get_executor()};
     while (acceptor_.is_open()) {
         std::error_code ec;
         co_await acceptor_.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, ec));

@@ -33,37 +33,44 @@ asio::awaitable<send_status> outbox::push_when_room(outbound_frame frame) {
     for (;;) {
         const send_status status = push(std::move(frame), overflow_policy::wait);  // moved from only when it is queued
         if (status != send_status::full) co_return status;
-        co_await wait_for(frame.size(), frame.body.allocated());
+        std::error_code ec;
+        const std::size_t size = frame.size();
+        const std::size_t allocated = frame.body.allocated();
+        co_await park([&](parked_ptr who) { return wait_for_room(size, allocated, std::move(who)); }, ec);
+        if (ec) throw std::system_error{ec};
     }
+}
+
+bool outbox::wait_for_room(std::size_t size, std::size_t allocated, parked_ptr who) {
+    const std::lock_guard lock{mutex_};
+    return !queue_.closed() && wait_locked({std::move(who), size, allocated});
 }
 
 asio::awaitable<bool> outbox::drained() {
-    for (;;) {
-        {
-            const std::lock_guard lock{mutex_};
-            if (queue_.empty()) co_return !queue_.failed();
-            if (queue_.failed()) co_return false;
-        }
-        co_await wait_for(0, 0);
+    bool empty = false;
+    bool failed = false;
+    while (!empty && !failed) {
+        std::error_code ec;
+        co_await park(
+            [&](parked_ptr who) {
+                const std::lock_guard lock{mutex_};
+                empty = queue_.empty();
+                failed = queue_.failed();
+                return !empty && !failed && wait_locked({std::move(who), 0, 0});
+            },
+            ec);
+        if (ec) throw std::system_error{ec};
     }
+    co_return !failed;
 }
 
-asio::awaitable<void> outbox::wait_for(std::size_t size, std::size_t allocated) {
-    std::error_code ec;
-    co_await park(
-        [this, size, allocated](parked_ptr who) {
-            const std::lock_guard lock{mutex_};
-            waiter waiting{std::move(who), size, allocated};
-            const bool over = size == 0 ? queue_.failed() : queue_.closed();
-            if (over || served_locked(waiting)) return false;
-            if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
-                std::erase_if(waiters_, [](const waiter& other) { return other.who->resumed(); });
-            }
-            waiters_.push_back(std::move(waiting));
-            return true;
-        },
-        ec);
-    if (ec) throw std::system_error{ec};
+bool outbox::wait_locked(waiter waiting) {
+    if (served_locked(waiting)) return false;
+    if (waiters_.size() == waiters_.capacity()) {  // before it grows: the cancelled ones make room
+        std::erase_if(waiters_, [](const waiter& other) { return other.who->resumed(); });
+    }
+    waiters_.push_back(std::move(waiting));
+    return true;
 }
 
 bool outbox::push_control(bytes_view frame) {

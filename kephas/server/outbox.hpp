@@ -48,6 +48,9 @@ public:
     /// Waits until nothing is queued. False if the client leaves first.
     /// Cancellation: all types.
     [[nodiscard]] asio::awaitable<bool> drained();
+    /// False if a frame of `size` that keeps `allocated` bytes could be pushed, or none ever will; otherwise `who` is
+    /// resumed when that is so.
+    [[nodiscard]] bool wait_for_room(std::size_t size, std::size_t allocated, parked_ptr who);
     [[nodiscard]] bool push_control(bytes_view frame);
     bool close(bytes_view close_frame);
     void fail(bytes_view close_frame);
@@ -82,7 +85,7 @@ private:
     [[nodiscard]] bool served_locked(const waiter& waiting) const noexcept {
         return waiting.size == 0 ? queue_.empty() : queue_.has_room(waiting.size, waiting.allocated);
     }
-    [[nodiscard]] asio::awaitable<void> wait_for(std::size_t size, std::size_t allocated);
+    [[nodiscard]] bool wait_locked(waiter waiting);
 
     outbox_owner& owner_;
     mutable std::mutex mutex_;

@@ -5,13 +5,13 @@
 #include <kephas/proto/session/outbound_queue.hpp>
 
 #include <kephas/net/resumer.hpp>
+#include <kephas/net/steady_timer.hpp>
 
 #include <kephas/server/job.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/cancellation_signal.hpp>
-#include <asio/steady_timer.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -74,7 +74,7 @@ private:
     asio::cancellation_signal cancel_;
     resumer idle_;
     std::optional<assignment> work_;
-    std::optional<asio::steady_timer> deadline_;  // of the handler that runs, if there is one
+    std::optional<steady_timer> deadline_;  // of the handler that runs, if there is one
     std::shared_ptr<bool> deadline_pending_;
     bool once_;
     bool cancellable_ = false;  // a handler runs, and may be cancelled

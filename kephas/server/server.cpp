@@ -1,6 +1,7 @@
 #include <kephas/base/error.hpp>
 
 #include <kephas/net/socket_stream.hpp>
+#include <kephas/net/steady_timer.hpp>
 
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
@@ -12,7 +13,6 @@
 #include <asio/dispatch.hpp>
 #include <asio/post.hpp>
 #include <asio/signal_set.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/this_coro.hpp>
 
@@ -91,6 +91,7 @@ public:
     void hurry();  // as a second stop()
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
+    void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
 
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
@@ -318,7 +319,7 @@ void server::implementation::hurry() {
 asio::awaitable<bool> server::implementation::wait_for_sessions(time_point deadline) {
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) hurry();
     std::error_code ec;
-    asio::steady_timer timer{co_await asio::this_coro::executor};
+    steady_timer timer{co_await asio::this_coro::executor};
     co_await park(
         [&](parked_ptr who) {
             if (deadline != time_point::max()) {
@@ -383,20 +384,27 @@ void server::implementation::stop() {
 void server::implementation::attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                                     const asio::generic::stream_protocol& protocol,
                                     const std::shared_ptr<const listener_role>& role) {
+    const auto make = [&](const asio::any_io_executor& strand) {
+        asio::generic::stream_protocol::socket socket{strand};
+        asio::error_code failure;
+        socket.assign(protocol, fd, failure);
+        if (failure) {
+            ::close(fd);  // `assign` takes it only when it succeeds
+            throw error{failure};
+        }
+        const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
+        return make_socket_stream(std::move(socket), mode);
+    };
+    attach(make, role);
+}
+
+void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role) {
     const auto& shards = registry_->shards;
     const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
     asio::any_io_executor strand = owned() ? home->executor() : strands_();
-    asio::generic::stream_protocol::socket socket{strand};
-    asio::error_code failure;
-    socket.assign(protocol, fd, failure);
-    if (failure) {
-        ::close(fd);  // `assign` takes it only when it succeeds
-        throw error{failure};
-    }
+    auto connection = make(strand);
     context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
-    const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
-    auto fresh = std::make_shared<session>(context_, home, std::move(strand), make_socket_stream(std::move(socket), mode),
-                                           role);
+    auto fresh = std::make_shared<session>(context_, home, std::move(strand), std::move(connection), role);
     {
         const std::lock_guard lock{mutex_};
         sessions_.emplace(fresh.get(), fresh);
@@ -495,6 +503,12 @@ void server::attach(asio::generic::stream_protocol::socket socket) {
     const asio::generic::stream_protocol protocol = socket.local_endpoint().protocol();
     static const auto role = std::make_shared<const listener_role>();
     implementation_->attach(socket.release(), protocol, role);
+}
+
+void server::attach(const stream_factory& make, std::string path) {
+    auto role = std::make_shared<listener_role>();
+    role->path = std::move(path);
+    implementation_->attach(make, role);
 }
 
 std::uint16_t server::port() const {

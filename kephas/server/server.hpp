@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kephas/net/stream.hpp>
+
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/outbox.hpp>
@@ -13,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +38,9 @@ struct server_stats {
     std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.
     std::uint64_t handlers_started = 0, handlers_failed = 0, handlers_cancelled = 0, handlers_timed_out = 0;
 };
+
+/// Makes a connection that lives on that executor.
+using stream_factory = std::function<std::unique_ptr<stream>(const asio::any_io_executor&)>;
 
 /// A server: listeners, the connections that they accept, and the handlers that serve them.
 ///
@@ -74,6 +80,10 @@ public:
     /// Errors: what the system says; the connection is closed then.
     void attach(asio::ip::tcp::socket socket);
     void attach(asio::generic::stream_protocol::socket socket);
+    /// Takes over a connection of any kind, one in memory for example: `make` gets the executor on which all of it will
+    /// happen. WebSocket connections are opened at `path`.
+    /// Errors: what `make` throws.
+    void attach(const stream_factory& make, std::string path = "/ws");
 
     /// The port of the first TCP listener; 0 before `listen`.
     [[nodiscard]] std::uint16_t port() const;

@@ -38,7 +38,7 @@ void session::answer_earlier() {
 }
 
 void session::check_end_requests(time_point now) {
-    if (phase_ != phase::open && phase_ != phase::ending) return;  // on_connect may still be sending
+    if (phase_ == phase::handshake) return;
     const auto request = state_->end_requested();
     if (request && request->reset && !finished_) {
         stream_->abort();
@@ -46,6 +46,7 @@ void session::check_end_requests(time_point now) {
     }
     if (phase_ == phase::ending) return;
     if (request && request->now) return fail(request->info.code, request->info.reason, close_initiator::server, true);
+    if (phase_ == phase::connecting) return;  // on_connect may still be sending
     if (request) {
         closing_ = true;
     } else if (const auto code = state_->leaving()) {

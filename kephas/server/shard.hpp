@@ -7,11 +7,11 @@
 #include <kephas/proto/session/timer_wheel.hpp>
 
 #include <kephas/net/slab_cache.hpp>
+#include <kephas/net/steady_timer.hpp>
 
 #include <kephas/server/outbox.hpp>
 
 #include <asio/any_io_executor.hpp>
-#include <asio/steady_timer.hpp>
 
 #include <functional>
 #include <memory>
@@ -100,7 +100,7 @@ private:
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
     timer_wheel wheel_;
-    std::optional<asio::steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
+    std::optional<steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
     time_point armed_for_ = time_point::max();
     slab_cache slabs_;
 

@@ -13,7 +13,7 @@ FORBIDDEN = re.compile(
     r"|time|clock|clock_(?:gettime|nanosleep)|gettimeofday|timespec_get|nanosleep|u?sleep"
     r"|pthread_(?:create|join|mutex_\w+|cond_\w+|rwlock_\w+)|sem_\w+"
     r"|s?rand|random|getrandom|getentropy|RAND_\w+"
-    r"|std::chrono::.*clock::now\(\)|std::(?:thread|jthread|mutex|condition_variable|random_device)\b.*"
+    r"|std::chrono::.*clock::now\(\)|kephas::clock::now\(\)|std::(?:thread|jthread|mutex|condition_variable|random_device)\b.*"
     r"|std::this_thread::.*|asio::.*"
     r")$")
 

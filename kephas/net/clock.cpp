@@ -1,0 +1,74 @@
+#include <kephas/net/steady_timer.hpp>
+#include <kephas/net/virtual_clock.hpp>
+
+#include <asio/io_context.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <stdexcept>
+
+namespace kephas {
+
+namespace {
+
+constexpr duration::rep not_virtual = std::numeric_limits<duration::rep>::min();
+constexpr duration::rep never = std::numeric_limits<duration::rep>::max();
+
+std::atomic<duration::rep> frozen_at{not_virtual};    // since the epoch
+std::atomic<duration::rep> earliest_deadline{never};  // of those that Asio has asked about
+
+duration::rep ticks(time_point when) noexcept { return when.time_since_epoch().count(); }
+
+}  // namespace
+
+time_point clock::now() noexcept {
+    const duration::rep frozen = frozen_at.load(std::memory_order_relaxed);
+    return frozen == not_virtual ? std::chrono::steady_clock::now() : time_point{duration{frozen}};
+}
+
+duration timer_wait::to_wait_duration(duration left) noexcept {
+    const duration::rep frozen = frozen_at.load(std::memory_order_relaxed);
+    if (frozen == not_virtual) return left;
+    // Virtual time does not pass while Asio sleeps: it looks at its timers whenever it is polled, and we note for whom
+    // the clock has to be advanced.
+    const duration::rep deadline = left.count() > never - frozen ? never : frozen + left.count();
+    duration::rep known = earliest_deadline.load(std::memory_order_relaxed);
+    while (deadline < known && !earliest_deadline.compare_exchange_weak(known, deadline, std::memory_order_relaxed)) {
+    }
+    return duration::zero();
+}
+
+virtual_clock::virtual_clock() : virtual_clock{std::chrono::steady_clock::now()} {}
+
+virtual_clock::virtual_clock(time_point start) {
+    duration::rep expected = not_virtual;
+    if (!frozen_at.compare_exchange_strong(expected, ticks(start))) {
+        throw std::logic_error{"there is a virtual_clock already"};
+    }
+    earliest_deadline.store(never);
+}
+
+virtual_clock::~virtual_clock() { frozen_at.store(not_virtual); }
+
+void virtual_clock::advance_to(time_point when) noexcept { frozen_at.store(std::max(frozen_at.load(), ticks(when))); }
+
+std::optional<time_point> virtual_clock::settle(asio::io_context& context) {
+    // The last poll finds nothing to do, and so has the context look at all its timers as they are now.
+    std::size_t done = 0;
+    do {
+        earliest_deadline.store(never);
+        context.restart();
+        done = context.poll();
+    } while (done > 0);
+    const duration::rep next = earliest_deadline.load();
+    return next == never ? std::nullopt : std::optional{time_point{duration{next}}};
+}
+
+void virtual_clock::run_until(asio::io_context& context, time_point when) {
+    for (auto next = settle(context); next && *next <= when; next = settle(context)) advance_to(*next);
+    advance_to(when);
+    (void)settle(context);
+}
+
+}  // namespace kephas
