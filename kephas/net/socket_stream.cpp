@@ -12,8 +12,10 @@
 #include <cstring>
 #include <utility>
 
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -113,6 +115,12 @@ public:
         if (!socket_.is_open()) return true;
         pollfd state{const_cast<socket_type&>(socket_).native_handle(), POLLRDHUP, 0};
         return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    }
+
+    std::size_t unacknowledged() const noexcept override {
+        int bytes = 0;
+        if (!socket_.is_open() || ::ioctl(const_cast<socket_type&>(socket_).native_handle(), SIOCOUTQ, &bytes) != 0) return 0;
+        return static_cast<std::size_t>(bytes);
     }
 
     std::string remote_address() const override {

@@ -50,6 +50,9 @@ public:
     /// Whether the peer has ended its side or reset the connection, seen without reading (unread data may lie before it).
     [[nodiscard]] virtual bool peer_gone() const noexcept = 0;
 
+    /// Bytes that were written and the peer has not acknowledged yet. 0 where that is not known.
+    [[nodiscard]] virtual std::size_t unacknowledged() const noexcept { return 0; }
+
     [[nodiscard]] virtual std::string remote_address() const = 0;
 };
 

@@ -292,6 +292,7 @@ void session::expired() {
         case phase::ending:
             if (now >= deadline_) {
                 deadline_ = time_point::max();
+                cut_off();
                 lost();
             }
             break;

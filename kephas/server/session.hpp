@@ -105,6 +105,7 @@ private:
     void lost();
     void write_failed(time_point now);
     void departing(time_point now);
+    void cut_off() noexcept;
     void begin_end(close_info info, bool at_once);
     void advance_end(time_point now);
     [[nodiscard]] asio::awaitable<void> end();

@@ -96,6 +96,13 @@ void session::departing(time_point now) {
     reschedule();
 }
 
+/// Closes without waiting for the peer any longer. What it has not taken by now would otherwise stay in the kernel for
+/// minutes; a peer that took everything sees the end of the stream in order.
+void session::cut_off() noexcept {
+    if (stream_->unacknowledged() > 0) stream_->abort();
+    else stream_->close();
+}
+
 void session::begin_end(close_info info, bool at_once) {
     if (phase_ == phase::ending) return;
     phase_ = phase::ending;
@@ -113,7 +120,7 @@ void session::begin_end(close_info info, bool at_once) {
     held_.clear();
     if (at_once) {
         finished_ = true;
-        stream_->close();
+        cut_off();
     } else {
         flush(clock::now());
     }

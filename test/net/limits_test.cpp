@@ -500,6 +500,27 @@ TEST_CASE("a client that does not read is closed with 3008 after the write timeo
     }
 }
 
+TEST_CASE("what a peer does not take when it is closed is not left to the kernel: it is reset after the timeout") {
+    std::promise<client> arrived;
+    router routes;
+    routes.on_connect([&](client who) -> asio::awaitable<void> {
+        arrived.set_value(std::move(who));
+        co_return;
+    });
+    running_server server{std::move(routes), options_with([](server_options& o) { o.close_timeout = 50ms; })};
+    test_client client{server.port(), 4'096};
+    REQUIRE(client.handshake().starts_with("HTTP/1.1 101 "));
+    const kephas::client who = arrived.get_future().get();
+    // More than the peer's window has room for, less than what the kernel takes from us: nothing of it waits in the outbox.
+    CHECK(who.try_send(command_id{9}, payload{std::string(32'000, 'x')}) == send_status::queued);
+    REQUIRE(eventually([&] { return server->stats().outbound.still_queued_bytes == 0; }));
+    who.close();
+    REQUIRE(eventually([&] { return server->stats().closed == 1; }));
+    pollfd peer{client.native_handle(), POLLHUP, 0};
+    REQUIRE(::poll(&peer, 1, 10'000) == 1);  // it would see nothing until it had read all
+    CHECK((peer.revents & POLLERR) != 0);
+}
+
 TEST_CASE("a client that reads slowly but steadily is not a slow consumer") {
     router routes = echo_routes();
     routes.on(command_id{9}, [](request) -> asio::awaitable<std::optional<payload>> {
