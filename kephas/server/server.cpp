@@ -84,6 +84,7 @@ public:
     implementation& operator=(const implementation&) = delete;
 
     void listen();
+    void begin();  // listens, once
     drain_report run();
     asio::awaitable<drain_report> serve();
     asio::awaitable<drain_report> serve_once();
@@ -212,10 +213,19 @@ std::vector<asio::generic::stream_protocol::endpoint> server::implementation::en
     return all;
 }
 
+void server::implementation::begin() {
+    if (serving_.exchange(true)) throw error{errc::already_running};
+    try {
+        listen();
+    } catch (...) {
+        serving_ = false;  // nothing has begun: once the address is free it may
+        throw;
+    }
+}
+
 drain_report server::implementation::run() {
     if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
-    if (serving_.exchange(true)) throw error{errc::already_running};
-    listen();
+    begin();
     drain_report report;
     std::exception_ptr failure;
     asio::signal_set signals{*contexts_.front(), SIGINT, SIGTERM};
@@ -254,7 +264,7 @@ drain_report server::implementation::run() {
 
 asio::awaitable<drain_report> server::implementation::serve() {
     if (owned()) throw std::logic_error{"serve() is for a server on an executor of the program's: call run()"};
-    if (serving_.exchange(true)) throw error{errc::already_running};
+    begin();
     co_return co_await serve_once();
 }
 
@@ -264,7 +274,6 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) stop();
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    listen();
     for (const auto& each : listeners_) {
         {
             const std::lock_guard lock{mutex_};
