@@ -3,6 +3,7 @@
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
 #include <kephas/server/server_context.hpp>
@@ -18,12 +19,16 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <mutex>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace kephas {
@@ -42,12 +47,32 @@ std::shared_ptr<const server_options> checked(server_options options) {
     require(options.outbox.max_messages > 0 && options.outbox.max_bytes > 0, "outbox: its limits must not be zero");
     require(options.in_flight.messages > 0 && options.in_flight.bytes > 0, "in_flight: its limits must not be zero");
     require(options.max_batch > 0, "max_batch must not be zero");
+    require(options.connections.per_address_rate <= 0 || options.connections.per_address_burst >= 1,
+            "connections: a burst below one connection lets nobody in");
     require(options.drain.batch > 0, "drain.batch must not be zero");
     require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
             "rate_limit: a burst below one message lets nothing through");
     require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
             "control_rate_limit: a burst below one frame lets nothing through");
     return std::make_shared<const server_options>(std::move(options));
+}
+
+/// Whose connection it is; no address: it came over a Unix socket.
+std::optional<http::ip_address> peer_address(int fd) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(storage);
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return http::ip_address::v4(0);  // it has gone
+    if (storage.ss_family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, &storage, sizeof(v4));
+        return http::ip_address::v4(ntohl(v4.sin_addr.s_addr));
+    }
+    if (storage.ss_family != AF_INET6) return std::nullopt;
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, &storage, sizeof(v6));
+    http::ip_address::bytes_type bytes;
+    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+    return http::ip_address{bytes};
 }
 
 session_options session_options_of(const server_options& options) {
@@ -93,6 +118,10 @@ public:
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
+    void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
+
+    /// Takes a place for a new connection. False if there is none: it is answered and closed then.
+    [[nodiscard]] bool let_in(int fd, const listener_role& role, connection_gate::place& place);
 
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
@@ -104,6 +133,8 @@ private:
     void make_embedded_parts();
     void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
 
+    /// The task has ended that `++tasks_` announced.
+    void task_ended(const std::exception_ptr& failure, const char* what);
     void start(std::shared_ptr<session> fresh);
     void ended(session& last, const std::exception_ptr& failure);
     [[nodiscard]] std::vector<std::shared_ptr<session>> sessions() const;
@@ -123,6 +154,7 @@ private:
     std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
                                               // one on an asio::thread_pool would be allocated with every use
     std::vector<std::unique_ptr<listener>> listeners_;
+    std::unique_ptr<lingerers> lingerers_;
     std::atomic<std::size_t> next_shard_{0};
     std::atomic<bool> serving_{false};
 
@@ -143,9 +175,12 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
     context_.log = context_.options->log;
+    std::random_device random;  // a seed that strangers do not know
+    context_.gate = std::make_unique<connection_gate>(*context_.options, std::uint64_t{random()} << 32U | random());
     if (owned()) make_owned_parts();
     else make_embedded_parts();
     for (const auto& shard : registry_->shards) shard->set_registry(registry_);
+    lingerers_ = std::make_unique<lingerers>(owned() ? executor_ : strands_(), context_.options->linger_timeout);
 }
 
 void server::implementation::make_owned_parts() {
@@ -280,12 +315,15 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
             ++tasks_;
         }
         auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
-        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log), [this](std::exception_ptr failure) {
-            if (failure) context_.log.error("an accept loop ended with an exception");
-            const std::lock_guard lock{mutex_};
-            if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
-        });
+        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log),
+                       [this](std::exception_ptr failure) { task_ended(failure, "an accept loop"); });
     }
+    {
+        const std::lock_guard lock{mutex_};
+        ++tasks_;
+    }
+    asio::co_spawn(lingerers_->executor(), lingerers_->run(),
+                   [this](std::exception_ptr failure) { task_ended(failure, "the end of refused connections"); });
     co_await wait_for_stop();
     // A cancellation has meant the drain; the next one cuts it short.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -303,6 +341,12 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
         }
     }
     co_return report;
+}
+
+void server::implementation::task_ended(const std::exception_ptr& failure, const char* what) {
+    if (failure) context_.log.error("{} ended with an exception", what);
+    const std::lock_guard lock{mutex_};
+    if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
 asio::awaitable<void> server::implementation::wait_for_stop() {
@@ -355,6 +399,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     drain_report report;
     context_.draining.store(true, std::memory_order_release);
     for (const auto& each : listeners_) each->stop();
+    lingerers_->stop();
 
     const auto present = sessions();
     const time_point deadline = clock::now() + options.deadline;
@@ -390,9 +435,25 @@ void server::implementation::stop() {
     else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
+bool server::implementation::let_in(int fd, const listener_role& /*role*/, connection_gate::place& place) {
+    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    connection_gate& gate = *context_.gate;
+    const auto peer = gate.asks_for_peer() ? peer_address(fd) : std::nullopt;
+    const time_point now = clock::now();
+    const auto refused = gate.enter(place, peer, now);
+    if (!refused) return true;
+    const auto known = peer ? peer : peer_address(fd);
+    gate.refused(*refused, known ? known->to_string() : "unix", now);
+    context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    lingerers_->answer(fd, gate.ready_made(*refused), gate.most_lingering());
+    return false;
+}
+
 void server::implementation::attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                                     const asio::generic::stream_protocol& protocol,
                                     const std::shared_ptr<const listener_role>& role) {
+    connection_gate::place place;
+    if (!let_in(fd, *role, place)) return;
     const auto make = [&](const asio::any_io_executor& strand) {
         asio::generic::stream_protocol::socket socket{strand};
         asio::error_code failure;
@@ -404,16 +465,27 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
         const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
         return make_socket_stream(std::move(socket), mode);
     };
-    attach(make, role);
+    attach(make, role, std::move(place));
 }
 
 void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role) {
+    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    connection_gate::place place;
+    if (const auto refused = context_.gate->enter(place)) {
+        context_.gate->refused(*refused, "attached", clock::now());
+        throw error{errc::overloaded, "too many connections"};
+    }
+    attach(make, role, std::move(place));
+}
+
+void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role,
+                                    connection_gate::place place) {
     const auto& shards = registry_->shards;
     const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
     asio::any_io_executor strand = owned() ? home->executor() : strands_();
     auto connection = make(strand);
-    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
     auto fresh = std::make_shared<session>(context_, home, std::move(strand), std::move(connection), role);
+    fresh->take(std::move(place));
     {
         const std::lock_guard lock{mutex_};
         sessions_.emplace(fresh.get(), fresh);

@@ -82,7 +82,7 @@ public:
     void attach(asio::generic::stream_protocol::socket socket);
     /// Takes over a connection of any kind, one in memory for example: `make` gets the executor on which all of it will
     /// happen. WebSocket connections are opened at `path`.
-    /// Errors: what `make` throws.
+    /// Errors: what `make` throws; `errc::overloaded` beyond a limit on connections.
     void attach(const stream_factory& make, std::string path = "/ws");
 
     /// The port of the first TCP listener; 0 before `listen`.

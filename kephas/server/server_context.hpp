@@ -3,6 +3,7 @@
 #include <kephas/proto/jsonrpc/parse.hpp>
 #include <kephas/proto/session/session_machine.hpp>
 
+#include <kephas/server/connection_gate.hpp>
 #include <kephas/server/handler_pool.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/routes.hpp>
@@ -32,6 +33,7 @@ struct server_context {
     session_options session;
     jsonrpc::limits json;
     logger log;
+    std::unique_ptr<connection_gate> gate;
     connection_counters counters{};
     std::atomic<std::size_t> clients{0};   ///< Handshakes that are let in, and open connections.
     std::atomic<bool> draining{false};     ///< New connections get 503.

@@ -51,6 +51,7 @@ asio::awaitable<void> session::run() {
     stream_->close();
     home_->cancel(*this);
     if (counted_) context_.clients.fetch_sub(1);
+    place_.release();
 }
 
 void session::received(std::size_t size, std::error_code ec) {
@@ -262,7 +263,7 @@ void session::expired() {
                 deadline_ = time_point::max();
                 if (!responding_) {
                     context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
-                    context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                    count_refusal(refusal_reason::timed_out);
                 }
                 if (state_) state_->work().cancel();
                 stream_->close();

@@ -162,9 +162,8 @@ void session::request_cut() {
 void session::refuse_handshake() {
     if (responding_) return;  // it has its answer already
     responding_ = true;
-    const std::string text = http::serialize(
-        http::text_response(http::status_code::service_unavailable, "the server is shutting down\n"));
-    const bytes_view part[] = {as_bytes(text)};
+    count_refusal(refusal_reason::draining);
+    const bytes_view part[] = {as_bytes(context_.gate->ready_made(refusal_reason::draining))};
     std::error_code ignored;
     (void)stream_->write_some(part, ignored);  // a few bytes into an empty socket: they fit, or nobody is there
     stream_->shutdown_send();
