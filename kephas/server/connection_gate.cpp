@@ -1,6 +1,8 @@
 #include <kephas/server/connection_gate.hpp>
 #include <kephas/server/options.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <stdexcept>
@@ -93,6 +95,13 @@ std::string_view to_string(refusal_reason reason) noexcept {
     return "unknown";
 }
 
+http::peer_list parsed_peers(std::string_view option, std::span<const std::string> elements) {
+    auto list = http::peer_list::parse(elements);
+    if (list) return std::move(*list);
+    throw std::invalid_argument{fmt::format("{}: \"{}\" is not an address, a network such as 10.0.0.0/8, or unix", option,
+                                            escaped(list.error()))};
+}
+
 connection_gate::place::place(place&& other) noexcept { *this = std::move(other); }
 
 connection_gate::place& connection_gate::place::operator=(place&& other) noexcept {
@@ -138,12 +147,7 @@ bool connection_gate::place::hold(std::size_t bytes) noexcept {
 
 connection_gate::connection_gate(const server_options& options, std::uint64_t seed)
     : options_{options}, log_{options.log} {
-    auto trusted = http::peer_list::parse(options.trusted_proxies);
-    if (!trusted) {
-        throw std::invalid_argument{"trusted_proxies: \"" + escaped(trusted.error()) +
-                                    "\" is not an address, a network such as 10.0.0.0/8, or unix"};
-    }
-    trusted_ = std::move(*trusted);
+    trusted_ = parsed_peers("trusted_proxies", options.trusted_proxies);
     const connection_limits& limits = options.connections;
     if (!is_off(limits)) {
         addresses_.emplace(address_limits{limits.per_address, limits.per_address_rate, limits.per_address_burst},

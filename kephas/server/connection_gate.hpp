@@ -15,12 +15,16 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 namespace kephas {
 
 struct server_options;
+
+/// The list that an option holds. Throws `std::invalid_argument` with the name of the option when it is none.
+[[nodiscard]] http::peer_list parsed_peers(std::string_view option, std::span<const std::string> elements);
 
 /// Lets connections in, or not: counts them in all the ways in which they are limited, and those that it refused.
 /// Concurrency: any thread.

@@ -1,4 +1,5 @@
 // The opening of a connection: the HTTP request and what it leads to.
+#include <kephas/proto/http/metrics_text.hpp>
 #include <kephas/proto/http/request_parser.hpp>
 #include <kephas/proto/http/static_path.hpp>
 #include <kephas/proto/http/upgrade.hpp>
@@ -75,6 +76,7 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
         std::error_code ec;
         read_.direct = {};
         const std::size_t size = co_await stream_->read_some(read_, ec);
+        home_->count(&traffic_counters::bytes_received, size);
         slice slab = std::exchange(read_.slab, slice{});
         std::size_t used = 0;
         if (size > 0) used = parser->handle(slab.view().first(size));
@@ -110,9 +112,15 @@ asio::awaitable<void> session::serve_http(const http::request& request) {
         co_await respond(http::json_response(http::status_code::ok, R"({"status":"ok"})"), is_head);
     } else if (request.path == "/ready") {
         const bool draining = context_.draining.load(std::memory_order_acquire);
-        const auto status = draining ? http::status_code::service_unavailable : http::status_code::ok;
-        const char* body = draining ? R"({"status":"draining"})" : R"({"status":"ready"})";
+        const std::size_t most = context_.options->max_clients;
+        const bool full = (most != 0 && context_.clients.load() >= most) || context_.gate->full();
+        const auto status = draining || full ? http::status_code::service_unavailable : http::status_code::ok;
+        const char* body = draining ? R"({"status":"draining"})" : full ? R"({"status":"full"})" : R"({"status":"ready"})";
         const http::response response = http::json_response(status, body);
+        co_await respond(response, is_head);
+    } else if (serves_metrics(request)) {
+        http::response response = http::text_response(http::status_code::ok, to_prometheus(context_.stats()));
+        response.headers = {{"Content-Type", std::string{http::metrics_text::content_type}}, {"Cache-Control", "no-store"}};
         co_await respond(response, is_head);
     } else if (role_->files && !context_.options->files.empty()) {
         co_await respond_file(request, is_head);
@@ -149,6 +157,12 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
     co_await send_response(response.status, std::move(head), std::move(response.body));
 }
 
+bool session::serves_metrics(const http::request& request) const {
+    const std::string& path = context_.options->metrics_path;
+    if (path.empty() || request.path != path || !role_->path.empty()) return false;
+    return context_.metrics_peers.contains(http::forwarded_for(remote_address(), {}));  // reads an address with a port
+}
+
 std::optional<refusal_reason> session::identify(const http::request& request) {
     if (!place_.behind_proxy()) return std::nullopt;
     const auto header = request.header("x-forwarded-for");
@@ -178,7 +192,9 @@ asio::awaitable<void> session::send_response(http::status_code status, std::stri
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
     // Whoever is refused takes no place from those who are let in while it reads the answer.
     if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
-    if (static_cast<int>(status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    const auto number = static_cast<std::size_t>(status);
+    if (number >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
     bool written = co_await write_all(std::move(head));
     if (written) written = co_await write_all(std::move(body));
     if (!written) co_return;
@@ -207,6 +223,7 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
         const bytes_view part[] = {rest};
         const std::size_t size = stream_->write_some(part, ec);
         rest = rest.subspan(size);
+        home_->count(&traffic_counters::bytes_sent, size);
         taken += size;
         if (size > 0 && responding_ && taken >= steady) {
             taken = 0;  // a large file may take its time, as long as the peer reads
@@ -262,7 +279,7 @@ asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::
     const std::exception_ptr failure = co_await run_callback(
         [&]() -> asio::awaitable<void> { decision = co_await context_.routes->authorize_(request); });
     authorizing_ = false;
-    if (failure) (void)context_.handlers->account(failure, false, *state_);
+    if (failure) context_.handlers->account_callback(failure, *state_);
     if (failure || !decision) {
         co_return std::make_unique<http::response>(
             http::text_response(http::status_code::internal_server_error, "internal error\n"));
@@ -351,7 +368,7 @@ asio::awaitable<void> session::connect() {
         reschedule();
         const std::exception_ptr failure =
             co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
-        if (failure) (void)context_.handlers->account(failure, false, *state_);
+        if (failure) context_.handlers->account_callback(failure, *state_);
         if (phase_ == phase::ending) co_return;  // aborted, or too slow, meanwhile
         deadline_ = time_point::max();
         // Cancelled, it may have ended as if nothing had happened: but no handler could run for this client any more.

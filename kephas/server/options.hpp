@@ -105,6 +105,10 @@ struct server_options {
     std::vector<std::string> keep_headers{};  ///< Names of the handshake headers that `client::header` still knows later.
     std::vector<std::string> subprotocols{};  ///< In order of preference.
     std::filesystem::path files{};            ///< Folder served over HTTP; empty: none.
+    /// Where `http://` listeners answer with the counters in the text format of Prometheus, "/metrics" as a rule; empty:
+    /// nowhere. Only the peers of `metrics_from` get them, written as `trusted_proxies`; for the others there is nothing.
+    std::string metrics_path{};
+    std::vector<std::string> metrics_from = {"127.0.0.0/8", "::1", "unix"};
     logger log{log_level::info, stderr_sink()};
 };
 

@@ -3,6 +3,7 @@
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <kephas/server/collect_stats.hpp>
 #include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
@@ -19,7 +20,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstring>
 #include <mutex>
 #include <random>
 #include <stdexcept>
@@ -27,8 +27,6 @@
 #include <unordered_map>
 #include <utility>
 
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 namespace kephas {
@@ -49,30 +47,13 @@ std::shared_ptr<const server_options> checked(server_options options) {
     require(options.max_batch > 0, "max_batch must not be zero");
     require(options.connections.per_address_rate <= 0 || options.connections.per_address_burst >= 1,
             "connections: a burst below one connection lets nobody in");
+    require(options.metrics_path.empty() || options.metrics_path.starts_with('/'), "metrics_path must begin with a slash");
     require(options.drain.batch > 0, "drain.batch must not be zero");
     require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
             "rate_limit: a burst below one message lets nothing through");
     require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
             "control_rate_limit: a burst below one frame lets nothing through");
     return std::make_shared<const server_options>(std::move(options));
-}
-
-/// Whose connection it is; no address: it came over a Unix socket.
-std::optional<http::ip_address> peer_address(int fd) {
-    sockaddr_storage storage{};
-    socklen_t size = sizeof(storage);
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return http::ip_address::v4(0);  // it has gone
-    if (storage.ss_family == AF_INET) {
-        sockaddr_in v4{};
-        std::memcpy(&v4, &storage, sizeof(v4));
-        return http::ip_address::v4(ntohl(v4.sin_addr.s_addr));
-    }
-    if (storage.ss_family != AF_INET6) return std::nullopt;
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, &storage, sizeof(v6));
-    http::ip_address::bytes_type bytes;
-    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-    return http::ip_address{bytes};
 }
 
 session_options session_options_of(const server_options& options) {
@@ -175,6 +156,9 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
     context_.log = context_.options->log;
+    context_.stats = [this] { return stats(); };
+    const std::vector<std::string>& who = context_.options->metrics_from;
+    context_.metrics_peers = parsed_peers("metrics_from", who);
     std::random_device random;  // a seed that strangers do not know
     context_.gate = std::make_unique<connection_gate>(*context_.options, std::uint64_t{random()} << 32U | random());
     if (owned()) make_owned_parts();
@@ -238,6 +222,11 @@ void server::implementation::listen() {
     if (options.origins.is_any()) {
         context_.log.warning("any web page may connect: any_origin is meant for development");
     }
+    if (!options.metrics_path.empty() && std::ranges::none_of(options.listen, [](const std::string& text) {
+            return text.starts_with("http");
+        })) {
+        context_.log.warning("metrics_path is set, but only http:// listeners serve it, and there is none");
+    }
     for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
 }
 
@@ -252,6 +241,7 @@ void server::implementation::begin() {
     if (serving_.exchange(true)) throw error{errc::already_running};
     try {
         listen();
+        context_.serving_since.store(clock::now(), std::memory_order_release);
     } catch (...) {
         serving_ = false;  // nothing has begun: once the address is free it may
         throw;
@@ -445,6 +435,8 @@ bool server::implementation::let_in(int fd, const listener_role& /*role*/, conne
     const auto known = peer ? peer : peer_address(fd);
     gate.refused(*refused, known ? known->to_string() : "unix", now);
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
+    context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
     lingerers_->answer(fd, gate.ready_made(*refused), gate.most_lingering());
     return false;
 }
@@ -506,6 +498,7 @@ void server::implementation::ended(session& last, const std::exception_ptr& fail
         try {
             std::rethrow_exception(failure);
         } catch (const std::exception& error) {
+            context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
             context_.log.error("a connection ended with an exception: {}", error.what());
         }
     }
@@ -526,28 +519,7 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
     return all;
 }
 
-server_stats server::implementation::stats() const {
-    const connection_counters& connections = context_.counters;
-    server_stats stats;
-    for (const auto& shard : registry_->shards) {
-        stats.clients += shard->size();
-        stats.outbound += shard->outbound();
-    }
-    stats.outbox_memory = outbox_budget_->used();
-    stats.accepted = connections.accepted;
-    stats.refused = connections.refused;
-    stats.handshake_timeouts = connections.handshake_timeouts;
-    stats.opened = connections.opened;
-    stats.closed = connections.closed;
-    stats.messages_received = connections.messages_received;
-    stats.messages_discarded = connections.messages_discarded;
-    stats.broadcast_dropped = registry_->dropped;
-    stats.handlers_started = handler_counters_.started;
-    stats.handlers_failed = handler_counters_.failed;
-    stats.handlers_cancelled = handler_counters_.cancelled;
-    stats.handlers_timed_out = handler_counters_.timed_out;
-    return stats;
-}
+server_stats server::implementation::stats() const { return collect_stats(context_, *registry_); }
 
 server::server(router routes, server_options options) : server{std::move(routes).freeze(), std::move(options)} {}
 

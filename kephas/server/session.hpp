@@ -66,6 +66,7 @@ private:
     /// Finds out whose connection it is, if a proxy knows.
     [[nodiscard]] std::optional<refusal_reason> identify(const http::request& request);
     [[nodiscard]] std::string remote_address() const;
+    [[nodiscard]] bool serves_metrics(const http::request& request) const;
     void count_refusal(refusal_reason reason, std::string_view what = {});
     [[nodiscard]] asio::awaitable<void> refuse(refusal_reason reason);
     [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
@@ -104,6 +105,7 @@ private:
     void settle_call(jsonrpc::message& element);
     void settle_calls(const message_received& message);
     void submit(const route& target, job work);
+    void count_messages() noexcept;
     void start_handlers();
 
     // the end (session_end.cpp)
@@ -147,6 +149,8 @@ private:
 
     std::unique_ptr<close_info> close_info_;  // once it is known
     std::size_t discarded_ = 0;               // bytes read after the end has begun
+    std::uint32_t messages_ = 0;              // not yet counted in the shard, as the next one
+    std::uint32_t jobs_ = 0;
     phase phase_ = phase::handshake;
     bool strand_active_ = false;  // a runner works on strand_jobs_
     bool write_blocked_ = false;
