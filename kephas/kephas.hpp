@@ -20,3 +20,4 @@
 #include <kephas/server/request.hpp>
 #include <kephas/server/router.hpp>
 #include <kephas/server/server.hpp>
+#include <kephas/server/server_stats.hpp>

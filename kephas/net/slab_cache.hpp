@@ -2,7 +2,9 @@
 
 #include <kephas/base/slice.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -27,9 +29,13 @@ public:
     static constexpr std::size_t max_idle = 16;
 
     [[nodiscard]] slice borrow() {
-        if (idle_.empty()) return slice::allocate(slab_size);
+        if (idle_.empty()) {
+            allocated_.store(allocated() + 1, std::memory_order_relaxed);
+            return slice::allocate(slab_size);
+        }
         slice slab = std::move(idle_.back());
         idle_.pop_back();
+        note_idle();
         return slab;
     }
 
@@ -37,10 +43,19 @@ public:
     void give_back(slice slab) {
         if (slab.block_size() != slab_size || !slab.unique() || idle_.size() >= max_idle) return;
         idle_.push_back(std::move(slab).whole());
+        note_idle();
     }
 
+    // for statistics: any thread
+    [[nodiscard]] std::size_t idle() const noexcept { return idle_count_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t allocated() const noexcept { return allocated_.load(std::memory_order_relaxed); }
+
 private:
+    void note_idle() noexcept { idle_count_.store(idle_.size(), std::memory_order_relaxed); }
+
     std::vector<slice> idle_;
+    std::atomic<std::size_t> idle_count_{0};
+    std::atomic<std::uint64_t> allocated_{0};
 };
 
 }  // namespace kephas

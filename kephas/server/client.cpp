@@ -72,8 +72,12 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
     struct ends_call {  // also when the coroutine is cancelled or destroyed
         std::shared_ptr<client_state> state;
         std::uint64_t id;
-        ~ends_call() { state->calls().end(id, errc::timed_out); }
+        ~ends_call() {
+            state->calls().end(id, errc::timed_out);
+            state->home()->call_ended();
+        }
     };
+    state->home()->call_started();
     const ends_call guard{state, id};
 
     steady_timer deadline{co_await asio::this_coro::executor};

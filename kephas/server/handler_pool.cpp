@@ -101,6 +101,8 @@ void handler_pool::give_back(std::unique_ptr<burst> used) noexcept {
 void handler_pool::ended(runner& who) {
     const std::lock_guard lock{mutex_};
     const auto found = std::ranges::find(runners_, &who, &std::unique_ptr<runner>::get);
+    ended_.started += who.started();
+    ended_.completed += who.completed();
     // This is called from inside its coroutine: the runner goes when that has unwound.
     asio::post(who.strand(), [last = std::move(*found)] {});
     *found = std::move(runners_.back());
@@ -133,14 +135,33 @@ jsonrpc::error_object handler_pool::account(const std::exception_ptr& failure, b
         log_.warning("a handler took too long and was cancelled client_id={}", from.id().to_string());
         return jsonrpc::server_error("operation timed out");
     }
+    outcome how{};
+    jsonrpc::error_object answer = judge(failure, from, how);
+    switch (how) {
+        case outcome::refused: counters_.refused.fetch_add(1, std::memory_order_relaxed); break;
+        case outcome::failed: counters_.failed.fetch_add(1, std::memory_order_relaxed); break;
+        case outcome::cancelled: counters_.cancelled.fetch_add(1, std::memory_order_relaxed); break;
+    }
+    return answer;
+}
+
+void handler_pool::account_callback(const std::exception_ptr& failure, client_state& from) {
+    outcome how{};
+    (void)judge(failure, from, how);
+    if (how == outcome::failed) counters_.callbacks_failed.fetch_add(1, std::memory_order_relaxed);
+}
+
+jsonrpc::error_object handler_pool::judge(const std::exception_ptr& failure, client_state& from, outcome& how) {
+    how = outcome::failed;
     std::string what;
     try {
         std::rethrow_exception(failure);
     } catch (const request_error& refused) {
+        how = outcome::refused;
         return {refused.code(), refused.what(), refused.data()};
     } catch (const std::system_error& other) {
         if (from.work().cancelled() && other.code() == asio::error::operation_aborted) {
-            counters_.cancelled.fetch_add(1, std::memory_order_relaxed);
+            how = outcome::cancelled;
             return jsonrpc::internal_error();  // nobody is left to read it
         }
         what = other.what();
@@ -149,9 +170,18 @@ jsonrpc::error_object handler_pool::account(const std::exception_ptr& failure, b
     } catch (...) {
         what = "an exception of unknown type";
     }
-    counters_.failed.fetch_add(1, std::memory_order_relaxed);
     log_.error("a handler failed: {} client_id={}", escaped(what), from.id().to_string());  // it may hold a peer's text
     return jsonrpc::internal_error();
+}
+
+handler_totals handler_pool::totals() const {
+    const std::lock_guard lock{mutex_};
+    handler_totals totals = ended_;
+    for (const auto& each : runners_) {
+        totals.completed += each->completed();  // before those that were started: never more than they
+        totals.started += each->started();
+    }
+    return totals;
 }
 
 }  // namespace kephas

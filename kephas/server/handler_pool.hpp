@@ -25,12 +25,19 @@ namespace kephas {
 
 class client_state;
 
-/// What handlers did, for the whole server.
+/// What becomes of the handlers of the whole server that do not end as they should.
 struct handler_counters {
-    std::atomic<std::uint64_t> started{0};
-    std::atomic<std::uint64_t> failed{0};     ///< Ended with an exception other than those below.
+    std::atomic<std::uint64_t> refused{0};    ///< Ended with a `request_error`: an answer.
+    std::atomic<std::uint64_t> failed{0};     ///< Ended with an exception other than that and those below.
     std::atomic<std::uint64_t> cancelled{0};  ///< Ended with operation_aborted after their client had left.
     std::atomic<std::uint64_t> timed_out{0};
+    std::atomic<std::uint64_t> callbacks_failed{0};
+};
+
+/// What all runners of a pool did; those of the callbacks are not among them.
+struct handler_totals {
+    std::uint64_t started = 0;
+    std::uint64_t completed = 0;  ///< Without an exception.
 };
 
 /// Where `pool` and `serial` handlers run: an executor that one or many threads run, and the runners on it.
@@ -58,6 +65,9 @@ public:
     [[nodiscard]] handler_counters& counters() noexcept { return counters_; }
     /// Counts and logs the failure of a handler, and says what the peer is told about it.
     [[nodiscard]] jsonrpc::error_object account(const std::exception_ptr& failure, bool timed_out, client_state& from);
+    /// The same for a callback.
+    void account_callback(const std::exception_ptr& failure, client_state& from);
+    [[nodiscard]] handler_totals totals() const;
     [[nodiscard]] const logger& log() const noexcept { return log_; }
 
     /// Ends all runners, when no work is left for them. Completes when they have ended.
@@ -81,8 +91,12 @@ private:
     handler_counters& counters_;
     std::atomic<unsigned> workers_{0};  // posted or at work
 
-    std::mutex mutex_;
+    enum class outcome : std::uint8_t { refused, failed, cancelled };
+    [[nodiscard]] jsonrpc::error_object judge(const std::exception_ptr& failure, client_state& from, outcome& how);
+
+    mutable std::mutex mutex_;
     std::vector<std::unique_ptr<runner>> runners_;
+    handler_totals ended_;  // of the runners that are no more
     std::vector<runner*> idle_;
     std::vector<std::unique_ptr<burst>> idle_bursts_;
     bool stopping_ = false;

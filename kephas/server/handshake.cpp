@@ -1,4 +1,5 @@
 // The opening of a connection: the HTTP request and what it leads to.
+#include <kephas/proto/http/metrics_text.hpp>
 #include <kephas/proto/http/request_parser.hpp>
 #include <kephas/proto/http/static_path.hpp>
 #include <kephas/proto/http/upgrade.hpp>
@@ -7,6 +8,8 @@
 #include <kephas/server/static_files.hpp>
 
 #include <asio/error.hpp>
+
+#include <fmt/format.h>
 
 #include <random>
 #include <utility>
@@ -43,13 +46,17 @@ asio::awaitable<bool> session::open() {
     const bool complete = co_await read_request(*request, rest);
     if (!complete) co_return false;
 
+    if (const auto refused = identify(*request)) {
+        co_await refuse(*refused);
+        co_return false;
+    }
     const bool wants_upgrade = request->header("upgrade").has_value();
     if (role_->path.empty() || request->path != role_->path) {
         co_await serve_http(*request);
         co_return false;
     }
     if (context_.draining.load(std::memory_order_acquire)) {
-        co_await respond(http::text_response(http::status_code::service_unavailable, "the server is shutting down\n"));
+        co_await refuse(refusal_reason::draining);
         co_return false;
     }
     if (!wants_upgrade && request->method != "GET") {
@@ -63,11 +70,13 @@ asio::awaitable<bool> session::open() {
 asio::awaitable<bool> session::read_request(http::request& request, slice& rest) {
     http::head_limits limits;
     limits.max_head_size = context_.options->max_head;
-    const auto parser = std::make_unique<http::request_parser>(limits);
+    limits.max_headers = context_.options->max_headers;
+    auto parser = std::make_unique<http::request_parser>(limits);
     while (!parser->complete()) {
         std::error_code ec;
         read_.direct = {};
         const std::size_t size = co_await stream_->read_some(read_, ec);
+        home_->count(&traffic_counters::bytes_received, size);
         slice slab = std::exchange(read_.slab, slice{});
         std::size_t used = 0;
         if (size > 0) used = parser->handle(slab.view().first(size));
@@ -75,9 +84,17 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
         if (!slab.empty()) home_->give_back_slab(std::move(slab));
         if (size == 0) co_return false;
         if (parser->failure()) {
-            context_.log.debug("refused a request: {} remote_addr={}", parser->failure()->reason,
-                               stream_->remote_address());
-            co_await respond(http::refusal_response(*parser->failure()));
+            const http::refusal failure = *parser->failure();
+            parser.reset();  // nothing of it while the peer takes the answer
+            place_.let_go();
+            count_refusal(refusal_reason::malformed, fmt::format("refused a request: {}", failure.reason));
+            co_await respond(http::refusal_response(failure));
+            co_return false;
+        }
+        if (!place_.hold(used)) {
+            parser.reset();
+            place_.let_go();
+            co_await refuse(refusal_reason::handshakes);
             co_return false;
         }
     }
@@ -95,32 +112,91 @@ asio::awaitable<void> session::serve_http(const http::request& request) {
         co_await respond(http::json_response(http::status_code::ok, R"({"status":"ok"})"), is_head);
     } else if (request.path == "/ready") {
         const bool draining = context_.draining.load(std::memory_order_acquire);
-        const auto status = draining ? http::status_code::service_unavailable : http::status_code::ok;
-        const char* body = draining ? R"({"status":"draining"})" : R"({"status":"ready"})";
+        const std::size_t most = context_.options->max_clients;
+        const bool full = (most != 0 && context_.clients.load() >= most) || context_.gate->full();
+        const auto status = draining || full ? http::status_code::service_unavailable : http::status_code::ok;
+        const char* body = draining ? R"({"status":"draining"})" : full ? R"({"status":"full"})" : R"({"status":"ready"})";
         const http::response response = http::json_response(status, body);
         co_await respond(response, is_head);
-    } else {
-        http::response response = http::text_response(http::status_code::not_found, "not found\n");
-        if (role_->files && !context_.options->files.empty()) {
-            // On the handler pool: a disk may be slow, and this thread has other connections.
-            state_ = std::make_shared<client_state>(client_facts{}, home_, strand_, context_.options);
-            co_await run_callback([this, &request, &response]() -> asio::awaitable<void> {
-                if (auto found = load_file(context_.options->files, request.target)) response = std::move(*found);
-                co_return;
-            });
-        }
+    } else if (serves_metrics(request)) {
+        http::response response = http::text_response(http::status_code::ok, to_prometheus(context_.stats()));
+        response.headers = {{"Content-Type", std::string{http::metrics_text::content_type}}, {"Cache-Control", "no-store"}};
         co_await respond(response, is_head);
+    } else if (role_->files && !context_.options->files.empty()) {
+        co_await respond_file(request, is_head);
+    } else {
+        co_await respond(http::text_response(http::status_code::not_found, "not found\n"), is_head);
     }
 }
 
+asio::awaitable<void> session::respond_file(const http::request& request, bool head_only) {
+    http::response response = http::text_response(http::status_code::not_found, "not found\n");
+    struct share_of_memory {  // what the file takes of the memory for responses, until it is sent
+        connection_gate& gate;
+        std::size_t bytes = 0;
+        bool refused = false;
+        ~share_of_memory() { gate.end_response(bytes); }
+    } share{*context_.gate};
+    // On the handler pool: a disk may be slow, and this thread has other connections.
+    state_ = std::make_shared<client_state>(client_facts{}, home_, strand_, context_.options);
+    co_await run_callback([this, &request, &response, &share]() -> asio::awaitable<void> {
+        const auto has_room = [&share](std::size_t size) {
+            share.refused = !share.gate.begin_response(size);
+            if (!share.refused) share.bytes = size;
+            return !share.refused;
+        };
+        if (auto found = load_file(context_.options->files, request.target, has_room)) response = std::move(*found);
+        co_return;
+    });
+    if (share.refused) {
+        co_await refuse(refusal_reason::responses);
+        co_return;
+    }
+    std::string head = http::serialize_head(response);
+    if (head_only) response.body.clear();
+    co_await send_response(response.status, std::move(head), std::move(response.body));
+}
+
+bool session::serves_metrics(const http::request& request) const {
+    const std::string& path = context_.options->metrics_path;
+    if (path.empty() || request.path != path || !role_->path.empty()) return false;
+    return context_.metrics_peers.contains(http::forwarded_for(remote_address(), {}));  // reads an address with a port
+}
+
+std::optional<refusal_reason> session::identify(const http::request& request) {
+    if (!place_.behind_proxy()) return std::nullopt;
+    const auto header = request.header("x-forwarded-for");
+    const auto address = header ? http::forwarded_for(*header, context_.gate->trusted()) : std::nullopt;
+    if (address) forwarded_ = std::make_unique<std::string>(address->to_string());
+    return context_.gate->identify(place_, address, clock::now());
+}
+
+std::string session::remote_address() const { return forwarded_ ? *forwarded_ : stream_->remote_address(); }
+
+void session::count_refusal(refusal_reason reason, std::string_view what) {
+    context_.gate->refused(reason, remote_address(), clock::now(), what);
+}
+
+asio::awaitable<void> session::refuse(refusal_reason reason) {
+    count_refusal(reason);
+    const http::response answer = context_.gate->response(reason);
+    co_await respond(answer);
+}
+
 asio::awaitable<void> session::respond(const http::response& response, bool head_only) {
+    std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
+    co_await send_response(response.status, std::move(text), std::string{});
+}
+
+asio::awaitable<void> session::send_response(http::status_code status, std::string head, std::string body) {
     if (std::exchange(responding_, true)) co_return;  // the drain was faster
     // Whoever is refused takes no place from those who are let in while it reads the answer.
     if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
-    if (static_cast<int>(response.status) >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    // g++ 12 destroys the outcome of a conditional expression twice when it stands inside the co_await.
-    std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
-    const bool written = co_await write_all(std::move(text));
+    const auto number = static_cast<std::size_t>(status);
+    if (number >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
+    bool written = co_await write_all(std::move(head));
+    if (written) written = co_await write_all(std::move(body));
     if (!written) co_return;
     stream_->shutdown_send();
     // What the peer still sends is read, so that a reset does not take the response from it.
@@ -140,13 +216,17 @@ asio::awaitable<void> session::respond(const http::response& response, bool head
 
 asio::awaitable<bool> session::write_all(std::string bytes) {
     bytes_view rest = as_bytes(bytes);
+    static constexpr std::size_t steady = 64 * 1024;  // in write_timeout, as for WebSocket connections
+    std::size_t taken = steady;                       // since the deadline was renewed
     while (!rest.empty()) {
         std::error_code ec;
         const bytes_view part[] = {rest};
         const std::size_t size = stream_->write_some(part, ec);
         rest = rest.subspan(size);
-        if (size > 0 && responding_) {
-            // A large file may take its time, as long as the peer reads.
+        home_->count(&traffic_counters::bytes_sent, size);
+        taken += size;
+        if (size > 0 && responding_ && taken >= steady) {
+            taken = 0;  // a large file may take its time, as long as the peer reads
             const duration limit = context_.options->write_timeout;
             deadline_ = limit > duration::zero() ? clock::now() + limit : time_point::max();
             reschedule();
@@ -170,19 +250,20 @@ std::unique_ptr<http::response> session::admit(const http::request& request, std
     auto upgrade = http::check_upgrade(request);
     if (!upgrade) return refuse(std::move(upgrade.error()));
     if (!options.origins.allows(request)) {
-        context_.log.info("refused an origin: {} remote_addr={}", escaped(request.header("origin").value_or("")),
-                          stream_->remote_address());
+        count_refusal(refusal_reason::origin,
+                      fmt::format("refused an origin: {}", escaped(request.header("origin").value_or(""))));
         return refuse(http::text_response(http::status_code::forbidden, "origin not allowed\n"));
     }
     const std::size_t others = context_.clients.fetch_add(1);
     counted_ = true;
     if (options.max_clients != 0 && others >= options.max_clients) {
-        return refuse(http::text_response(http::status_code::service_unavailable, "too many connections\n"));
+        count_refusal(refusal_reason::clients);
+        return refuse(context_.gate->response(refusal_reason::clients));
     }
 
     client_facts facts;
     facts.id = random_id();
-    facts.remote_address = stream_->remote_address();
+    facts.remote_address = remote_address();
     facts.query_string = request.query_string;
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
@@ -198,12 +279,15 @@ asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::
     const std::exception_ptr failure = co_await run_callback(
         [&]() -> asio::awaitable<void> { decision = co_await context_.routes->authorize_(request); });
     authorizing_ = false;
-    if (failure) (void)context_.handlers->account(failure, false, *state_);
+    if (failure) context_.handlers->account_callback(failure, *state_);
     if (failure || !decision) {
         co_return std::make_unique<http::response>(
             http::text_response(http::status_code::internal_server_error, "internal error\n"));
     }
-    if (const auto* refusal = decision->refusal()) co_return std::make_unique<http::response>(*refusal);
+    if (const auto* refusal = decision->refusal()) {
+        count_refusal(refusal_reason::unauthorized);
+        co_return std::make_unique<http::response>(*refusal);
+    }
     state_->set_identity(*decision->identity());
     co_return nullptr;
 }
@@ -232,6 +316,8 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
         co_return false;
     }
     deadline_ = time_point::max();
+    place_.opened();
+    forwarded_.reset();  // the client knows it
     state_->bind(*this);
     phase_ = phase::connecting;
     flush(clock::now());  // what was queued meanwhile; until here wakes found nobody
@@ -282,7 +368,7 @@ asio::awaitable<void> session::connect() {
         reschedule();
         const std::exception_ptr failure =
             co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
-        if (failure) (void)context_.handlers->account(failure, false, *state_);
+        if (failure) context_.handlers->account_callback(failure, *state_);
         if (phase_ == phase::ending) co_return;  // aborted, or too slow, meanwhile
         deadline_ = time_point::max();
         // Cancelled, it may have ended as if nothing had happened: but no handler could run for this client any more.

@@ -8,6 +8,9 @@
 #include <charconv>
 #include <cstring>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 namespace kephas {
 
 namespace {
@@ -76,6 +79,23 @@ listen_address listen_address::parse(std::string_view text) {
         refuse(text, "the scheme is not ws, http or unix");
     }
     return address;
+}
+
+std::optional<http::ip_address> peer_address(int fd) {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(storage);
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return http::ip_address::v4(0);  // it has gone
+    if (storage.ss_family == AF_INET) {
+        sockaddr_in v4{};
+        std::memcpy(&v4, &storage, sizeof(v4));
+        return http::ip_address::v4(ntohl(v4.sin_addr.s_addr));
+    }
+    if (storage.ss_family != AF_INET6) return std::nullopt;
+    sockaddr_in6 v6{};
+    std::memcpy(&v6, &storage, sizeof(v6));
+    http::ip_address::bytes_type bytes;
+    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+    return http::ip_address{bytes};
 }
 
 std::string to_string(const asio::generic::stream_protocol::endpoint& endpoint) {

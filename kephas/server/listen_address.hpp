@@ -2,8 +2,11 @@
 
 #include <kephas/base/error.hpp>
 
+#include <kephas/proto/http/ip_address.hpp>
+
 #include <asio/generic/stream_protocol.hpp>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +25,9 @@ struct listen_address {
     /// `localhost`. Throws `error{errc::invalid_address}` with a text that says what is wrong.
     [[nodiscard]] static listen_address parse(std::string_view text);
 };
+
+/// Whose connection a socket is; no address: it is a Unix socket.
+[[nodiscard]] std::optional<http::ip_address> peer_address(int fd);
 
 /// "127.0.0.1:8080", "[::1]:8080" or the file of a Unix socket.
 [[nodiscard]] std::string to_string(const asio::generic::stream_protocol::endpoint& endpoint);

@@ -1,3 +1,5 @@
+#include <kephas/base/log_throttle.hpp>
+
 #include <kephas/net/steady_timer.hpp>
 
 #include <kephas/server/listener.hpp>
@@ -121,7 +123,8 @@ std::string listener::url() const {
 
 asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
     static constexpr int batch = 64;  // then other connections of this thread get their turn
-    bool exhausted = false;
+    bool told = false;  // that there are no descriptors
+    log_throttle throttle{std::chrono::seconds{10}, 1};
     steady_timer pause{acceptor_.get_executor()};
     while (acceptor_.is_open()) {
         std::error_code ec;
@@ -131,7 +134,6 @@ asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
         for (int i = 0; i < batch && acceptor_.is_open(); ++i) {
             const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (fd >= 0) {
-                exhausted = false;
                 try {
                     accepted(fd, protocol_, role_);
                 } catch (const std::exception& error) {  // one connection less, but not the last one
@@ -142,8 +144,15 @@ asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
             failure = errno;
             if (failure != ECONNABORTED && failure != EINTR) break;
         }
-        if (failure == 0 || failure == EAGAIN || failure == EWOULDBLOCK || !acceptor_.is_open()) continue;
-        if (!std::exchange(exhausted, true)) {
+        if (!acceptor_.is_open()) co_return;
+        if (failure == 0) continue;
+        if (failure == EAGAIN || failure == EWOULDBLOCK) {  // everybody who waited is in
+            if (std::exchange(told, false)) log.info("accepting connections again");
+            continue;
+        }
+        // Those who wait are kept waiting by the kernel. A descriptor that is freed and taken again is not worth two lines.
+        if (!told && throttle.note(clock::now())) {
+            told = true;
             log.error("cannot accept connections: {}; trying again", std::system_category().message(failure));
         }
         pause.expires_after(std::chrono::milliseconds{100});

@@ -7,6 +7,7 @@
 #include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
 
+#include <kephas/server/connection_limits.hpp>
 #include <kephas/server/stderr_sink.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -70,8 +71,13 @@ struct server_options {
     std::size_t max_batch = 100;                        ///< Requests in a JSON-RPC batch.
     std::uint32_t max_fragments = 131'072;                ///< Per message; beyond it: 1008.
     std::uint32_t max_empty_fragments = 1'024;            ///< In a row; beyond it: 1008.
-    std::size_t max_head = 15'000;                      ///< The head of an HTTP request; beyond it: 431.
-    std::size_t max_clients = 0;                        ///< Beyond it: 503. Zero: as many as the system allows.
+    std::size_t max_head = 15'000;                      ///< The head of an HTTP request; beyond it: 431. At most 15 KiB.
+    std::size_t max_headers = 100;                      ///< Its header lines; beyond it: 431. At most 500.
+    std::size_t max_clients = 0;                        ///< WebSocket connections; beyond it: 503. Zero: no limit.
+    connection_limits connections{};                    ///< Of any kind.
+    /// Proxies whose `X-Forwarded-For` tells the address of the client, which is then what `remote_address` says and what
+    /// the limits per address count: addresses, networks ("10.0.0.0/8"), and "unix" for the peers of Unix sockets.
+    std::vector<std::string> trusted_proxies{};
     in_flight_options in_flight{};
     outbound_limits outbox{};            ///< Of each client.
     /// Memory that the outboxes of all clients keep together, what they share counted once. Beyond it no client has room
@@ -99,6 +105,10 @@ struct server_options {
     std::vector<std::string> keep_headers{};  ///< Names of the handshake headers that `client::header` still knows later.
     std::vector<std::string> subprotocols{};  ///< In order of preference.
     std::filesystem::path files{};            ///< Folder served over HTTP; empty: none.
+    /// Where `http://` listeners answer with the counters in the text format of Prometheus, "/metrics" as a rule; empty:
+    /// nowhere. Only the peers of `metrics_from` get them, written as `trusted_proxies`; for the others there is nothing.
+    std::string metrics_path{};
+    std::vector<std::string> metrics_from = {"127.0.0.0/8", "::1", "unix"};
     logger log{log_level::info, stderr_sink()};
 };
 

@@ -93,10 +93,11 @@ asio::awaitable<void> runner::run() {
             if (deadline_) end_deadline();
             if (std::exchange(was_cancelled_, false)) co_await asio::this_coro::reset_cancellation_state();
             if (work.target == nullptr) {  // callbacks report to whoever waits for them
-                if (failure) (void)home_.account(failure, false, from);
+                if (failure) home_.account_callback(failure, from);
                 continue;
             }
             auto reply = answer(state, failure);
+            if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
             try {
                 if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                     (void)co_await from.out().push_when_room(std::move(*reply));
@@ -115,7 +116,7 @@ asio::awaitable<void> runner::run() {
 
 void runner::before_handler(const request_state& state) {
     client_state& from = *state.from;
-    home_.counters().started.fetch_add(1, std::memory_order_relaxed);
+    if (state.work.target != nullptr) started_.store(started() + 1, std::memory_order_relaxed);
     cancellable_ = state.work.cancellable;
     const duration timeout = state.work.target != nullptr ? from.options().handler_timeout : duration::zero();
     if (timeout > duration::zero()) start_deadline(timeout);

@@ -58,6 +58,10 @@ public:
 
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
 
+    // How many handlers it has started, and how many ended without an exception: any thread.
+    [[nodiscard]] std::uint64_t started() const noexcept { return started_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t completed() const noexcept { return completed_.load(std::memory_order_relaxed); }
+
 private:
     asio::awaitable<void> run();
     void before_handler(const request_state& state);
@@ -76,6 +80,8 @@ private:
     std::optional<assignment> work_;
     std::optional<steady_timer> deadline_;  // of the handler that runs, if there is one
     std::shared_ptr<bool> deadline_pending_;
+    std::atomic<std::uint64_t> started_{0};  // written by this runner only, so that no cache line moves for it
+    std::atomic<std::uint64_t> completed_{0};
     bool once_;
     bool cancellable_ = false;  // a handler runs, and may be cancelled
     bool was_cancelled_ = false;

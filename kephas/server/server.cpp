@@ -3,6 +3,8 @@
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <kephas/server/collect_stats.hpp>
+#include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
 #include <kephas/server/server_context.hpp>
@@ -19,6 +21,7 @@
 #include <algorithm>
 #include <csignal>
 #include <mutex>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
@@ -42,6 +45,9 @@ std::shared_ptr<const server_options> checked(server_options options) {
     require(options.outbox.max_messages > 0 && options.outbox.max_bytes > 0, "outbox: its limits must not be zero");
     require(options.in_flight.messages > 0 && options.in_flight.bytes > 0, "in_flight: its limits must not be zero");
     require(options.max_batch > 0, "max_batch must not be zero");
+    require(options.connections.per_address_rate <= 0 || options.connections.per_address_burst >= 1,
+            "connections: a burst below one connection lets nobody in");
+    require(options.metrics_path.empty() || options.metrics_path.starts_with('/'), "metrics_path must begin with a slash");
     require(options.drain.batch > 0, "drain.batch must not be zero");
     require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
             "rate_limit: a burst below one message lets nothing through");
@@ -84,6 +90,7 @@ public:
     implementation& operator=(const implementation&) = delete;
 
     void listen();
+    void begin();  // listens, once
     drain_report run();
     asio::awaitable<drain_report> serve();
     asio::awaitable<drain_report> serve_once();
@@ -92,6 +99,10 @@ public:
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
+    void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
+
+    /// Takes a place for a new connection. False if there is none: it is answered and closed then.
+    [[nodiscard]] bool let_in(int fd, const listener_role& role, connection_gate::place& place);
 
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
@@ -103,6 +114,8 @@ private:
     void make_embedded_parts();
     void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
 
+    /// The task has ended that `++tasks_` announced.
+    void task_ended(const std::exception_ptr& failure, const char* what);
     void start(std::shared_ptr<session> fresh);
     void ended(session& last, const std::exception_ptr& failure);
     [[nodiscard]] std::vector<std::shared_ptr<session>> sessions() const;
@@ -122,6 +135,7 @@ private:
     std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
                                               // one on an asio::thread_pool would be allocated with every use
     std::vector<std::unique_ptr<listener>> listeners_;
+    std::unique_ptr<lingerers> lingerers_;
     std::atomic<std::size_t> next_shard_{0};
     std::atomic<bool> serving_{false};
 
@@ -142,9 +156,15 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
     context_.log = context_.options->log;
+    context_.stats = [this] { return stats(); };
+    const std::vector<std::string>& who = context_.options->metrics_from;
+    context_.metrics_peers = parsed_peers("metrics_from", who);
+    std::random_device random;  // a seed that strangers do not know
+    context_.gate = std::make_unique<connection_gate>(*context_.options, std::uint64_t{random()} << 32U | random());
     if (owned()) make_owned_parts();
     else make_embedded_parts();
     for (const auto& shard : registry_->shards) shard->set_registry(registry_);
+    lingerers_ = std::make_unique<lingerers>(owned() ? executor_ : strands_(), context_.options->linger_timeout);
 }
 
 void server::implementation::make_owned_parts() {
@@ -202,6 +222,11 @@ void server::implementation::listen() {
     if (options.origins.is_any()) {
         context_.log.warning("any web page may connect: any_origin is meant for development");
     }
+    if (!options.metrics_path.empty() && std::ranges::none_of(options.listen, [](const std::string& text) {
+            return text.starts_with("http");
+        })) {
+        context_.log.warning("metrics_path is set, but only http:// listeners serve it, and there is none");
+    }
     for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
 }
 
@@ -212,10 +237,20 @@ std::vector<asio::generic::stream_protocol::endpoint> server::implementation::en
     return all;
 }
 
+void server::implementation::begin() {
+    if (serving_.exchange(true)) throw error{errc::already_running};
+    try {
+        listen();
+        context_.serving_since.store(clock::now(), std::memory_order_release);
+    } catch (...) {
+        serving_ = false;  // nothing has begun: once the address is free it may
+        throw;
+    }
+}
+
 drain_report server::implementation::run() {
     if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
-    if (serving_.exchange(true)) throw error{errc::already_running};
-    listen();
+    begin();
     drain_report report;
     std::exception_ptr failure;
     asio::signal_set signals{*contexts_.front(), SIGINT, SIGTERM};
@@ -254,7 +289,7 @@ drain_report server::implementation::run() {
 
 asio::awaitable<drain_report> server::implementation::serve() {
     if (owned()) throw std::logic_error{"serve() is for a server on an executor of the program's: call run()"};
-    if (serving_.exchange(true)) throw error{errc::already_running};
+    begin();
     co_return co_await serve_once();
 }
 
@@ -264,19 +299,21 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
     if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) stop();
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    listen();
     for (const auto& each : listeners_) {
         {
             const std::lock_guard lock{mutex_};
             ++tasks_;
         }
         auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
-        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log), [this](std::exception_ptr failure) {
-            if (failure) context_.log.error("an accept loop ended with an exception");
-            const std::lock_guard lock{mutex_};
-            if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
-        });
+        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log),
+                       [this](std::exception_ptr failure) { task_ended(failure, "an accept loop"); });
     }
+    {
+        const std::lock_guard lock{mutex_};
+        ++tasks_;
+    }
+    asio::co_spawn(lingerers_->executor(), lingerers_->run(),
+                   [this](std::exception_ptr failure) { task_ended(failure, "the end of refused connections"); });
     co_await wait_for_stop();
     // A cancellation has meant the drain; the next one cuts it short.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -294,6 +331,12 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
         }
     }
     co_return report;
+}
+
+void server::implementation::task_ended(const std::exception_ptr& failure, const char* what) {
+    if (failure) context_.log.error("{} ended with an exception", what);
+    const std::lock_guard lock{mutex_};
+    if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
 asio::awaitable<void> server::implementation::wait_for_stop() {
@@ -346,6 +389,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     drain_report report;
     context_.draining.store(true, std::memory_order_release);
     for (const auto& each : listeners_) each->stop();
+    lingerers_->stop();
 
     const auto present = sessions();
     const time_point deadline = clock::now() + options.deadline;
@@ -381,9 +425,27 @@ void server::implementation::stop() {
     else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
+bool server::implementation::let_in(int fd, const listener_role& /*role*/, connection_gate::place& place) {
+    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    connection_gate& gate = *context_.gate;
+    const auto peer = gate.asks_for_peer() ? peer_address(fd) : std::nullopt;
+    const time_point now = clock::now();
+    const auto refused = gate.enter(place, peer, now);
+    if (!refused) return true;
+    const auto known = peer ? peer : peer_address(fd);
+    gate.refused(*refused, known ? known->to_string() : "unix", now);
+    context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
+    context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
+    lingerers_->answer(fd, gate.ready_made(*refused), gate.most_lingering());
+    return false;
+}
+
 void server::implementation::attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                                     const asio::generic::stream_protocol& protocol,
                                     const std::shared_ptr<const listener_role>& role) {
+    connection_gate::place place;
+    if (!let_in(fd, *role, place)) return;
     const auto make = [&](const asio::any_io_executor& strand) {
         asio::generic::stream_protocol::socket socket{strand};
         asio::error_code failure;
@@ -395,16 +457,27 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
         const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
         return make_socket_stream(std::move(socket), mode);
     };
-    attach(make, role);
+    attach(make, role, std::move(place));
 }
 
 void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role) {
+    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    connection_gate::place place;
+    if (const auto refused = context_.gate->enter(place)) {
+        context_.gate->refused(*refused, "attached", clock::now());
+        throw error{errc::overloaded, "too many connections"};
+    }
+    attach(make, role, std::move(place));
+}
+
+void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role,
+                                    connection_gate::place place) {
     const auto& shards = registry_->shards;
     const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
     asio::any_io_executor strand = owned() ? home->executor() : strands_();
     auto connection = make(strand);
-    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
     auto fresh = std::make_shared<session>(context_, home, std::move(strand), std::move(connection), role);
+    fresh->take(std::move(place));
     {
         const std::lock_guard lock{mutex_};
         sessions_.emplace(fresh.get(), fresh);
@@ -425,6 +498,7 @@ void server::implementation::ended(session& last, const std::exception_ptr& fail
         try {
             std::rethrow_exception(failure);
         } catch (const std::exception& error) {
+            context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
             context_.log.error("a connection ended with an exception: {}", error.what());
         }
     }
@@ -445,28 +519,7 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
     return all;
 }
 
-server_stats server::implementation::stats() const {
-    const connection_counters& connections = context_.counters;
-    server_stats stats;
-    for (const auto& shard : registry_->shards) {
-        stats.clients += shard->size();
-        stats.outbound += shard->outbound();
-    }
-    stats.outbox_memory = outbox_budget_->used();
-    stats.accepted = connections.accepted;
-    stats.refused = connections.refused;
-    stats.handshake_timeouts = connections.handshake_timeouts;
-    stats.opened = connections.opened;
-    stats.closed = connections.closed;
-    stats.messages_received = connections.messages_received;
-    stats.messages_discarded = connections.messages_discarded;
-    stats.broadcast_dropped = registry_->dropped;
-    stats.handlers_started = handler_counters_.started;
-    stats.handlers_failed = handler_counters_.failed;
-    stats.handlers_cancelled = handler_counters_.cancelled;
-    stats.handlers_timed_out = handler_counters_.timed_out;
-    return stats;
-}
+server_stats server::implementation::stats() const { return collect_stats(context_, *registry_); }
 
 server::server(router routes, server_options options) : server{std::move(routes).freeze(), std::move(options)} {}
 

@@ -4,8 +4,8 @@
 
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
-#include <kephas/server/outbox.hpp>
 #include <kephas/server/router.hpp>
+#include <kephas/server/server_stats.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -28,15 +28,6 @@ struct drain_report {
     std::size_t cancelled = 0;     ///< Clients whose handlers had to be cancelled.
     std::size_t cut = 0;           ///< Connections that were still open at the very end.
     bool operator==(const drain_report&) const = default;
-};
-
-struct server_stats {
-    std::size_t clients = 0;
-    std::uint64_t accepted = 0, refused = 0, handshake_timeouts = 0, opened = 0, closed = 0;
-    std::uint64_t messages_received = 0, messages_discarded = 0, broadcast_dropped = 0;
-    outbound_totals outbound;       ///< What was sent to clients, of those too that have left.
-    std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.
-    std::uint64_t handlers_started = 0, handlers_failed = 0, handlers_cancelled = 0, handlers_timed_out = 0;
 };
 
 /// Makes a connection that lives on that executor.
@@ -76,13 +67,13 @@ public:
     void stop();
 
     /// Takes over a connection that the program accepted, as if a `ws://` listener with the path `/ws` had. While it
-    /// serves.
+    /// serves. Beyond a limit on connections it is answered with 429 or 503 and closed.
     /// Errors: what the system says; the connection is closed then.
     void attach(asio::ip::tcp::socket socket);
     void attach(asio::generic::stream_protocol::socket socket);
     /// Takes over a connection of any kind, one in memory for example: `make` gets the executor on which all of it will
     /// happen. WebSocket connections are opened at `path`.
-    /// Errors: what `make` throws.
+    /// Errors: what `make` throws; `errc::overloaded` beyond a limit on connections.
     void attach(const stream_factory& make, std::string path = "/ws");
 
     /// The port of the first TCP listener; 0 before `listen`.
@@ -95,6 +86,7 @@ public:
     asio::awaitable<broadcast_report> broadcast(command_id id, payload body, broadcast_options options = {}) const {
         return clients().broadcast(id, std::move(body), std::move(options));
     }
+    /// Everything that is counted, now; also before it serves, and afterwards.
     [[nodiscard]] server_stats stats() const;
 
 private:

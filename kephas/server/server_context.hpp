@@ -1,28 +1,24 @@
 #pragma once
 
+#include <kephas/base/clock.hpp>
+
+#include <kephas/proto/http/peer_list.hpp>
 #include <kephas/proto/jsonrpc/parse.hpp>
 #include <kephas/proto/session/session_machine.hpp>
 
+#include <kephas/server/connection_gate.hpp>
+#include <kephas/server/counters.hpp>
 #include <kephas/server/handler_pool.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/routes.hpp>
+#include <kephas/server/server_stats.hpp>
 
 #include <atomic>
-#include <cstdint>
+#include <cstddef>
+#include <functional>
 #include <memory>
 
 namespace kephas {
-
-/// What connections did, for the whole server.
-struct connection_counters {
-    std::atomic<std::uint64_t> accepted{0};
-    std::atomic<std::uint64_t> refused{0};             ///< Answered with an HTTP status instead of 101.
-    std::atomic<std::uint64_t> handshake_timeouts{0};
-    std::atomic<std::uint64_t> opened{0};
-    std::atomic<std::uint64_t> closed{0};
-    std::atomic<std::uint64_t> messages_received{0};
-    std::atomic<std::uint64_t> messages_discarded{0};  ///< Arrived while the connection was closing.
-};
 
 /// What all sessions of a server share. It outlives them: the server joins its sessions.
 struct server_context {
@@ -32,9 +28,13 @@ struct server_context {
     session_options session;
     jsonrpc::limits json;
     logger log;
+    std::unique_ptr<connection_gate> gate;
     connection_counters counters{};
     std::atomic<std::size_t> clients{0};   ///< Handshakes that are let in, and open connections.
     std::atomic<bool> draining{false};     ///< New connections get 503.
+    std::atomic<time_point> serving_since{time_point{}};
+    std::function<server_stats()> stats;   ///< For `GET /metrics`.
+    http::peer_list metrics_peers;         ///< Who gets them.
 };
 
 }  // namespace kephas

@@ -51,10 +51,12 @@ asio::awaitable<void> session::run() {
     stream_->close();
     home_->cancel(*this);
     if (counted_) context_.clients.fetch_sub(1);
+    place_.release();
 }
 
 void session::received(std::size_t size, std::error_code ec) {
     const time_point now = clock::now();
+    home_->count(&traffic_counters::bytes_received, size);
     slice slab = std::exchange(read_.slab, slice{});
     if (phase_ == phase::ending) {
         static constexpr std::size_t most_discarded = 1024 * 1024;
@@ -99,10 +101,10 @@ void session::process(time_point now) {
 void session::handle(message_received&& message) {
     if (closing_ || state_->end_was_requested()) {
         settle_calls(message);  // a handler that still runs may be waiting for that; everything else comes too late
-        context_.counters.messages_discarded.fetch_add(1, std::memory_order_relaxed);
+        home_->count(&traffic_counters::messages_discarded, 1);
         return;
     }
-    context_.counters.messages_received.fetch_add(1, std::memory_order_relaxed);
+    ++messages_;
     if (message.opcode == websocket::opcode::text) dispatch_text(std::move(message.payload));
     else dispatch_binary(std::move(message.payload));
 }
@@ -163,6 +165,7 @@ void session::flush(time_point now) {
         if (count == 0) break;
         std::error_code ec;
         const std::size_t size = stream_->write_some(std::span{buffers}.first(count), ec);
+        home_->count(&traffic_counters::bytes_sent, size);
         const outbox::progress progress = out.written(size);
         machine_->handle_write_progress(size, progress.still_queued, now);
         if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
@@ -262,7 +265,7 @@ void session::expired() {
                 deadline_ = time_point::max();
                 if (!responding_) {
                     context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
-                    context_.log.info("handshake timeout remote_addr={}", stream_->remote_address());
+                    count_refusal(refusal_reason::timed_out);
                 }
                 if (state_) state_->work().cancel();
                 stream_->close();

@@ -39,6 +39,8 @@ public:
             std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role);
     ~session() override;
 
+    /// What it takes of the limits on connections; before `run`.
+    void take(connection_gate::place place) noexcept { place_ = std::move(place); }
     /// The whole life of the connection. Never throws.
     [[nodiscard]] asio::awaitable<void> run();
     /// Somebody queued a frame, asked for the end, or ended a handler.
@@ -61,7 +63,15 @@ private:
     // the opening handshake (handshake.cpp)
     [[nodiscard]] asio::awaitable<bool> open();
     [[nodiscard]] asio::awaitable<bool> read_request(http::request& request, slice& rest);
+    /// Finds out whose connection it is, if a proxy knows.
+    [[nodiscard]] std::optional<refusal_reason> identify(const http::request& request);
+    [[nodiscard]] std::string remote_address() const;
+    [[nodiscard]] bool serves_metrics(const http::request& request) const;
+    void count_refusal(refusal_reason reason, std::string_view what = {});
+    [[nodiscard]] asio::awaitable<void> refuse(refusal_reason reason);
     [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
+    [[nodiscard]] asio::awaitable<void> respond_file(const http::request& request, bool head_only);
+    [[nodiscard]] asio::awaitable<void> send_response(http::status_code status, std::string head, std::string body);
     [[nodiscard]] asio::awaitable<void> serve_http(const http::request& request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(const http::request& request, slice rest);
@@ -95,6 +105,7 @@ private:
     void settle_call(jsonrpc::message& element);
     void settle_calls(const message_received& message);
     void submit(const route& target, job work);
+    void count_messages() noexcept;
     void start_handlers();
 
     // the end (session_end.cpp)
@@ -123,6 +134,8 @@ private:
     asio::any_io_executor strand_;
     std::unique_ptr<stream> stream_;
     std::shared_ptr<const listener_role> role_;
+    connection_gate::place place_;
+    std::unique_ptr<std::string> forwarded_;  // the address behind a proxy, until there is a client
     std::shared_ptr<client_state> state_;
     std::optional<session_machine> machine_;
     read_buffer read_;
@@ -137,6 +150,8 @@ private:
 
     std::unique_ptr<close_info> close_info_;  // once it is known
     std::size_t discarded_ = 0;               // bytes read after the end has begun
+    std::uint32_t messages_ = 0;              // not yet counted in the shard, as the next one
+    std::uint32_t jobs_ = 0;
     phase phase_ = phase::handshake;
     bool strand_active_ = false;  // a runner works on strand_jobs_
     bool write_blocked_ = false;

@@ -146,6 +146,7 @@ void session::settle_calls(const message_received& message) {
 
 void session::submit(const route& target, job work) {
     work.target = &target;
+    ++jobs_;
     if (!work.rpc) work.counted_bytes = work.payload.size();
     state_->work().begin(work.counted_bytes);
     switch (target.policy) {
@@ -158,7 +159,14 @@ void session::submit(const route& target, job work) {
     }
 }
 
+/// Once for a read, not once for a message.
+void session::count_messages() noexcept {
+    if (messages_ != 0) home_->count(&traffic_counters::messages_received, std::exchange(messages_, 0));
+    if (jobs_ != 0) home_->count(&traffic_counters::jobs, std::exchange(jobs_, 0));
+}
+
 void session::start_handlers() {
+    count_messages();  // before anybody can see what the handlers do
     const auto assign = [this](std::shared_ptr<job_source> source) {
         return assignment{state_, context_.routes, std::move(source)};
     };

@@ -22,6 +22,9 @@ void session::handle(close_received&& close) {
 
 void session::handle(session_failed&& failure) {
     const bool lost = failure.code == close_code::abnormal;
+    if (failure.reason.ends_with("ate limit exceeded")) {  // of messages, or of control frames
+        context_.counters.rate_limited.fetch_add(1, std::memory_order_relaxed);
+    }
     if (failure.reason == "Rate limit exceeded") {
         context_.log.warning("Rate limit exceeded for client client_id={} remote_addr={}", state_->id().to_string(),
                              state_->facts().remote_address);
@@ -169,9 +172,8 @@ void session::request_cut() {
 void session::refuse_handshake() {
     if (responding_) return;  // it has its answer already
     responding_ = true;
-    const std::string text = http::serialize(
-        http::text_response(http::status_code::service_unavailable, "the server is shutting down\n"));
-    const bytes_view part[] = {as_bytes(text)};
+    count_refusal(refusal_reason::draining);
+    const bytes_view part[] = {as_bytes(context_.gate->ready_made(refusal_reason::draining))};
     std::error_code ignored;
     (void)stream_->write_some(part, ignored);  // a few bytes into an empty socket: they fit, or nobody is there
     stream_->shutdown_send();
@@ -194,10 +196,15 @@ asio::awaitable<void> session::end() {
     if (const auto& on_disconnect = context_.routes->on_disconnect_) {
         const std::exception_ptr failure = co_await run_callback(
             [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, false);
-        if (failure) (void)context_.handlers->account(failure, false, *state_);
+        if (failure) context_.handlers->account_callback(failure, *state_);
     }
     state_->unbind();
-    context_.counters.closed.fetch_add(1, std::memory_order_relaxed);
+    connection_counters& counters = context_.counters;
+    const std::size_t by = static_cast<std::size_t>(info.initiator);
+    counters.closes[by][connection_counters::close_class(info.code)].fetch_add(1, std::memory_order_relaxed);
+    const bool too_slow = info.code == close_code::slow_consumer && info.initiator == close_initiator::server;
+    if (too_slow) counters.slow_consumers.fetch_add(1, std::memory_order_relaxed);
+    counters.closed.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace kephas

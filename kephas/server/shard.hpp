@@ -9,10 +9,13 @@
 #include <kephas/net/slab_cache.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <kephas/server/counters.hpp>
 #include <kephas/server/outbox.hpp>
 
 #include <asio/any_io_executor.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -83,6 +86,19 @@ public:
     /// What the outboxes of all its clients did, of those too that have left.
     [[nodiscard]] outbound_totals outbound() const;
 
+    /// Adds to a counter of what the clients do: only on the shard's thread, if it has one.
+    void count(std::atomic<std::uint64_t> traffic_counters::*what, std::uint64_t more) noexcept {
+        std::atomic<std::uint64_t>& counter = traffic_.*what;
+        if (single_threaded()) counter.store(counter.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+        else counter.fetch_add(more, std::memory_order_relaxed);
+    }
+    [[nodiscard]] const traffic_counters& traffic() const noexcept { return traffic_; }
+    [[nodiscard]] const slab_cache& slabs() const noexcept { return slabs_; }
+    void call_started() noexcept { calls_started_.fetch_add(1, std::memory_order_relaxed); }
+    void call_ended() noexcept { calls_ended_.fetch_add(1, std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t calls_started() const noexcept { return calls_started_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t calls_ended() const noexcept { return calls_ended_.load(std::memory_order_relaxed); }
+
     /// No more timers: the shard lets go of its executor.
     void stop();
 
@@ -103,6 +119,10 @@ private:
     std::optional<steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
     time_point armed_for_ = time_point::max();
     slab_cache slabs_;
+
+    traffic_counters traffic_;
+    alignas(64) std::atomic<std::uint64_t> calls_started_{0};  // by whoever calls
+    std::atomic<std::uint64_t> calls_ended_{0};
 
     std::mutex wakes_mutex_;
     std::vector<std::shared_ptr<client_state>> wakes_;

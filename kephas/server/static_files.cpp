@@ -16,7 +16,8 @@ bool lies_below(const std::filesystem::path& root, const std::filesystem::path& 
 }
 }  // namespace
 
-std::optional<http::response> load_file(const std::filesystem::path& root, std::string_view target, std::size_t limit) {
+std::optional<http::response> load_file(const std::filesystem::path& root, std::string_view target,
+                                        const std::function<bool(std::size_t)>& has_room, std::size_t limit) {
     const auto relative = http::static_path(target);
     if (!relative) return std::nullopt;
     std::error_code ec;
@@ -28,6 +29,7 @@ std::optional<http::response> load_file(const std::filesystem::path& root, std::
     if (ec || size > limit) return std::nullopt;
 
     std::ifstream in{file, std::ios::binary};
+    if (!in || !has_room(size)) return std::nullopt;
     http::response response;
     response.body.resize(size);
     if (!in.read(response.body.data(), static_cast<std::streamsize>(size))) return std::nullopt;

@@ -415,6 +415,32 @@ TEST_CASE("exceptions from listening come out of run() and serve()") {
     CHECK(failure_of([&] { third.run(); }) == errc::invalid_address);
 }
 
+TEST_CASE("a server whose listening failed can be started once the address is free") {
+    auto first = std::make_unique<running_server>(echo_routes());
+    server_options options = quiet_options();
+    options.listen = {"ws://127.0.0.1:" + std::to_string(first->port()) + "/ws"};
+    kephas::server owned{echo_routes(), options};
+    asio::io_context context;
+    kephas::server embedded{context, echo_routes(), options};
+    const auto serve = [&] {
+        auto outcome = asio::co_spawn(context, embedded.serve(), asio::use_future);
+        context.restart();
+        context.run();
+        return outcome.get();
+    };
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        CHECK(failure_of([&] { owned.run(); }) == errc::address_in_use);
+        CHECK(failure_of(serve) == errc::address_in_use);
+    }
+    first.reset();
+    owned.stop();
+    CHECK(owned.run() == drain_report{});
+    embedded.stop();
+    CHECK(serve() == drain_report{});
+    CHECK(failure_of([&] { owned.run(); }) == errc::already_running);
+    CHECK(failure_of(serve) == errc::already_running);
+}
+
 TEST_CASE("a server may be destroyed without ever having served") {
     { const kephas::server server{echo_routes(), quiet_options()}; }
     {

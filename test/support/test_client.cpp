@@ -31,13 +31,18 @@ constexpr std::string_view mask = "\x12\x34\x56\x78";
 
 }  // namespace
 
-test_client::test_client(std::uint16_t port, int receive_buffer) : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
+test_client::test_client(std::uint16_t port, int receive_buffer, const char* from)
+    : fd_{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)} {
     if (fd_ < 0) fail("socket");
     if (receive_buffer > 0) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     const int on = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     sockaddr_in address{};
     address.sin_family = AF_INET;
+    if (from != nullptr) {
+        ::inet_pton(AF_INET, from, &address.sin_addr);
+        if (::bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail_to_connect(fd_);
+    }
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail_to_connect(fd_);
@@ -187,6 +192,12 @@ received_close test_client::read_close() {
         close.reason = frame->payload.substr(2);
         return close;
     }
+}
+
+bool test_client::is_readable(int milliseconds) const {
+    if (!buffer_.empty()) return true;
+    pollfd ready{fd_, POLLIN, 0};
+    return ::poll(&ready, 1, milliseconds) > 0;
 }
 
 bool test_client::ends_cleanly() {

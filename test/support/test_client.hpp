@@ -32,7 +32,8 @@ public:
     static constexpr std::chrono::seconds patience{10};
 
     /// A TCP connection, nothing sent. `receive_buffer` bounds what the kernel takes for a client that does not read.
-    explicit test_client(std::uint16_t port, int receive_buffer = 0);
+    /// `from` is the loopback address that it comes from; null: the system's choice.
+    explicit test_client(std::uint16_t port, int receive_buffer = 0, const char* from = nullptr);
     /// A Unix stream socket.
     explicit test_client(const std::string& socket_file);
     test_client(test_client&& other) noexcept;
@@ -66,6 +67,8 @@ public:
     std::string read_command(std::uint32_t id);
     /// Skips data until the close frame.
     received_close read_close();
+    /// Whether something can be read, or comes within `milliseconds`.
+    [[nodiscard]] bool is_readable(int milliseconds) const;
     /// Whether the stream ends now, in order (not with a reset).
     bool ends_cleanly();
     /// Reads until the end of the stream.

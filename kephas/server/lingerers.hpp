@@ -1,0 +1,51 @@
+#pragma once
+
+#include <kephas/base/clock.hpp>
+
+#include <kephas/net/parked.hpp>
+#include <kephas/net/steady_timer.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+
+#include <cstddef>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+namespace kephas {
+
+/// Connections that were refused and answered, until the peer has taken the answer: a descriptor that is closed with
+/// unread input sends a reset, which may take the answer from the peer. They cost a descriptor and 16 bytes each: no read
+/// is started for them, one timer looks after all.
+/// Concurrency: `answer` and `stop` from any thread.
+class lingerers {
+public:
+    lingerers(asio::any_io_executor executor, duration patience);
+    lingerers(const lingerers&) = delete;
+    lingerers& operator=(const lingerers&) = delete;
+    ~lingerers();
+
+    /// Sends `response`, ends our side, and keeps the descriptor for a while; `most` are kept, then the oldest one goes.
+    void answer(int fd, std::string_view response, std::size_t most);
+    /// Looks after them until `stop`.
+    [[nodiscard]] asio::awaitable<void> run();
+    void stop();
+    [[nodiscard]] asio::any_io_executor executor() { return timer_.get_executor(); }
+
+private:
+    struct entry {
+        int fd;
+        time_point until;
+    };
+    void sweep();
+
+    steady_timer timer_;
+    duration patience_;
+    std::mutex mutex_;
+    std::vector<entry> entries_;  // the oldest first
+    parked_ptr idle_;
+    bool stopped_ = false;
+};
+
+}  // namespace kephas
