@@ -16,7 +16,7 @@ constexpr duration::rep not_virtual = std::numeric_limits<duration::rep>::min();
 constexpr duration::rep never = std::numeric_limits<duration::rep>::max();
 
 std::atomic<duration::rep> frozen_at{not_virtual};    // since the epoch
-std::atomic<duration::rep> earliest_deadline{never};  // of those that Asio has asked about
+std::atomic<duration::rep> earliest_deadline{never};  // of those that Asio has asked about since it was reset
 
 duration::rep ticks(time_point when) noexcept { return when.time_since_epoch().count(); }
 
@@ -29,14 +29,12 @@ time_point clock::now() noexcept {
 
 duration timer_wait::to_wait_duration(duration left) noexcept {
     const duration::rep frozen = frozen_at.load(std::memory_order_relaxed);
-    if (frozen == not_virtual) return left;
-    // Virtual time does not pass while Asio sleeps: it looks at its timers whenever it is polled, and we note for whom
-    // the clock has to be advanced.
+    if (frozen == not_virtual || left <= duration::zero()) return left;
     const duration::rep deadline = left.count() > never - frozen ? never : frozen + left.count();
     duration::rep known = earliest_deadline.load(std::memory_order_relaxed);
     while (deadline < known && !earliest_deadline.compare_exchange_weak(known, deadline, std::memory_order_relaxed)) {
     }
-    return duration::zero();
+    return left;
 }
 
 virtual_clock::virtual_clock() : virtual_clock{std::chrono::steady_clock::now()} {}
@@ -54,13 +52,19 @@ virtual_clock::~virtual_clock() { frozen_at.store(not_virtual); }
 void virtual_clock::advance_to(time_point when) noexcept { frozen_at.store(std::max(frozen_at.load(), ticks(when))); }
 
 std::optional<time_point> virtual_clock::settle(asio::io_context& context) {
-    // The last poll finds nothing to do, and so has the context look at all its timers as they are now.
-    std::size_t done = 0;
-    do {
+    context.restart();
+    const time_point now = clock::now();
+    std::optional<steady_timer> nudge;
+    if (now != looked_at_ || &context != looked_in_) {
+        // Asio looks at its timers when the kernel tells it that time has passed. One that has expired makes the kernel
+        // do so at once; after it Asio asks how long to wait for the earliest of the others.
         earliest_deadline.store(never);
-        context.restart();
-        done = context.poll();
-    } while (done > 0);
+        nudge.emplace(context, time_point::min());
+        nudge->async_wait([](std::error_code) {});
+        looked_at_ = now;
+        looked_in_ = &context;
+    }
+    context.poll();
     const duration::rep next = earliest_deadline.load();
     return next == never ? std::nullopt : std::optional{time_point{duration{next}}};
 }

@@ -6,7 +6,7 @@
 
 namespace kephas {
 
-/// How long Asio may sleep for the sake of a timer: while the clock is virtual, not at all.
+/// How long Asio may sleep for the sake of a timer; a `virtual_clock` learns here when the next one expires.
 struct timer_wait {
     [[nodiscard]] static duration to_wait_duration(duration left) noexcept;
     [[nodiscard]] static duration to_wait_duration(time_point deadline) noexcept {

@@ -55,7 +55,13 @@ public:
             ended_ = true;
             all.push_back(link_.to_client().was_reset() ? "reset" : "end");
         }
+        history_.insert(history_.end(), all.begin(), all.end());
         return all;
+    }
+    /// Everything that has come so far.
+    [[nodiscard]] const events& history() {
+        (void)take();
+        return history_;
     }
     [[nodiscard]] const memory_link& link() const noexcept { return link_; }
 
@@ -111,6 +117,7 @@ private:
 
     memory_link link_;
     std::string received_;
+    events history_;
     bool upgraded_ = false;
     bool ended_ = false;
 };

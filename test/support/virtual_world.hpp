@@ -25,7 +25,7 @@ template <>
 struct doctest::StringMaker<std::vector<std::string>> {
     static String convert(const std::vector<std::string>& lines) {
         std::string all;
-        for (const auto& line : lines) all += (all.empty() ? "" : " | ") + line;
+        for (const auto& line : lines) all += (all.empty() ? "" : " | ") + kephas::escaped(line);
         return all.c_str();
     }
 };

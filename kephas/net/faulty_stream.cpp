@@ -1,0 +1,119 @@
+#include <kephas/net/faulty_stream.hpp>
+
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace kephas {
+
+namespace {
+
+class faulty_stream final : public stream {
+public:
+    faulty_stream(std::unique_ptr<stream> inner, const asio::any_io_executor& executor, fault_plan plan)
+        : inner_{std::move(inner)}, executor_{executor}, plan_{std::move(plan)} {}
+
+    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
+        const stream_fault fault = next(stream_operation::read);
+        if (fault == stream_fault::end) return end_of_stream(ec);
+        if (lost_) return lost(ec);
+        if (fault == stream_fault::shortened) return read_one_byte(buffer, ec);
+        if (fault == stream_fault::blocked) return read_later(buffer, ec);
+        return inner_->read_some(buffer, ec);
+    }
+
+    std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
+        const stream_fault fault = next(stream_operation::write);
+        if (lost_) {
+            ec = asio::error::connection_reset;
+            return 0;
+        }
+        if (fault == stream_fault::blocked) {
+            ec = asio::error::would_block;
+            return 0;
+        }
+        if (fault == stream_fault::shortened && !buffers.empty()) {
+            const std::array<bytes_view, 1> first{buffers.front().first(std::min<std::size_t>(1, buffers.front().size()))};
+            return inner_->write_some(first, ec);
+        }
+        return inner_->write_some(buffers, ec);
+    }
+
+    void wait_writable(std::function<void(std::error_code)> ready) override {
+        const stream_fault fault = next(stream_operation::wait_writable);
+        if (lost_ || fault == stream_fault::shortened) {
+            const std::error_code ec = lost_ ? std::error_code{asio::error::connection_reset} : std::error_code{};
+            asio::post(executor_, [ready = std::move(ready), ec] { ready(ec); });
+        } else {
+            inner_->wait_writable(std::move(ready));
+        }
+    }
+
+    void shutdown_send() noexcept override {
+        const stream_fault fault = next(stream_operation::shutdown);
+        if (!lost_ && fault != stream_fault::blocked) inner_->shutdown_send();
+    }
+    void close() noexcept override { inner_->close(); }
+    void abort() noexcept override { inner_->abort(); }
+    bool peer_gone() const noexcept override { return lost_ || ended_ || inner_->peer_gone(); }
+    std::string remote_address() const override { return inner_->remote_address(); }
+
+private:
+    stream_fault next(stream_operation operation) {
+        const stream_fault fault = plan_(operation);
+        const bool read = operation == stream_operation::read;
+        if (fault == stream_fault::reset || (fault == stream_fault::end && !read)) {
+            lost_ = true;
+            inner_->abort();
+        } else if (fault == stream_fault::end) {
+            ended_ = true;
+        }
+        return fault;
+    }
+
+    asio::awaitable<std::size_t> end_of_stream(std::error_code& ec) {
+        ec = asio::error::eof;
+        co_return 0;
+    }
+    asio::awaitable<std::size_t> lost(std::error_code& ec) {
+        ec = asio::error::connection_reset;
+        co_return 0;
+    }
+    asio::awaitable<std::size_t> read_one_byte(read_buffer& buffer, std::error_code& ec) {
+        if (!buffer.direct.empty()) {
+            const mutable_bytes all = std::exchange(buffer.direct, buffer.direct.first(1));
+            const std::size_t size = co_await inner_->read_some(buffer, ec);
+            buffer.direct = all;
+            co_return size;
+        }
+        slice slab = buffer.lender->borrow_slab();
+        read_buffer one{slab.bytes().first(1), buffer.lender, {}};
+        const std::size_t size = co_await inner_->read_some(one, ec);
+        buffer.slab = std::move(slab);
+        co_return size;
+    }
+    asio::awaitable<std::size_t> read_later(read_buffer& buffer, std::error_code& ec) {
+        co_await asio::post(executor_, asio::use_awaitable);
+        const std::size_t size = co_await inner_->read_some(buffer, ec);
+        co_return size;
+    }
+
+    std::unique_ptr<stream> inner_;
+    asio::any_io_executor executor_;
+    fault_plan plan_;
+    bool lost_ = false;
+    bool ended_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<stream> make_faulty_stream(std::unique_ptr<stream> inner, const asio::any_io_executor& executor,
+                                           fault_plan plan) {
+    return std::make_unique<faulty_stream>(std::move(inner), executor, std::move(plan));
+}
+
+}  // namespace kephas
