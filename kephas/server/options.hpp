@@ -54,7 +54,9 @@ struct drain_options {
     duration grace = std::chrono::seconds{1};              ///< After the deadline, for cancelled handlers; then cut.
     close_code code = close_code::going_away;              ///< 1001, or 1012 when the server comes back at once.
     std::size_t batch = 1'000;                             ///< Clients that are told to leave at a time ...
-    duration batch_interval = std::chrono::milliseconds{50};  ///< ... and the time between two batches.
+    duration batch_interval = std::chrono::milliseconds{50};  ///< ... and the time between two batches, on average.
+    double jitter = 0.5;  ///< From 0 to 1: by which share of itself an interval is longer or shorter, at random. Who leaves
+                          ///< when is always random: clients that come back elsewhere should not do it all at once.
 };
 
 /// Everything about a server that can be set. Zero disables a timeout, a rate or an interval; sizes are in bytes.

@@ -22,6 +22,7 @@
 #include <csignal>
 #include <mutex>
 #include <random>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
@@ -49,6 +50,7 @@ std::shared_ptr<const server_options> checked(server_options options) {
             "connections: a burst below one connection lets nobody in");
     require(options.metrics_path.empty() || options.metrics_path.starts_with('/'), "metrics_path must begin with a slash");
     require(options.drain.batch > 0, "drain.batch must not be zero");
+    require(options.drain.jitter >= 0 && options.drain.jitter <= 1, "drain.jitter is a share, from 0 to 1");
     require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
             "rate_limit: a burst below one message lets nothing through");
     require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
@@ -391,13 +393,18 @@ asio::awaitable<drain_report> server::implementation::drain() {
     for (const auto& each : listeners_) each->stop();
     lingerers_->stop();
 
-    const auto present = sessions();
+    auto present = sessions();
+    std::minstd_rand random{std::random_device{}()};
+    std::shuffle(present.begin(), present.end(), random);
+    std::uniform_real_distribution<double> share{1 - options.jitter, 1 + options.jitter};
     const time_point deadline = clock::now() + options.deadline;
     std::size_t told = 0;
     for (const auto& each : present) {
         each->request_leave(options.code);
         if (++told % options.batch == 0 && told < present.size()) {
-            if (co_await wait_for_sessions(std::min(deadline, clock::now() + options.batch_interval))) break;
+            const auto interval = std::chrono::duration_cast<duration>(options.batch_interval * share(random));
+            const bool done = co_await wait_for_sessions(std::min(deadline, clock::now() + interval));
+            if (done) break;
         }
     }
     bool done = co_await wait_for_sessions(deadline);

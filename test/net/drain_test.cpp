@@ -360,6 +360,7 @@ TEST_CASE("clients are told to leave in batches") {
     server_options options = quiet_options();
     options.drain.batch = 4;
     options.drain.batch_interval = 100ms;
+    options.drain.jitter = 0;
     running_server server{echo_routes(), options};
     std::vector<test_client> clients;
     for (int i = 0; i < 12; ++i) clients.push_back(test_client::open(server.port()));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 using namespace kephas;
 using namespace kephas::test;
@@ -283,6 +284,7 @@ TEST_CASE("a drain tells its clients to leave in batches, at its pace") {
     server_options options = virtual_options();
     options.drain.batch = 100;
     options.drain.batch_interval = 50ms;
+    options.drain.jitter = 0;
     virtual_world world{echo_routes(), options};
     std::vector<memory_client> clients;
     for (int i = 0; i < 250; ++i) clients.push_back(world.open());
@@ -302,6 +304,40 @@ TEST_CASE("a drain tells its clients to leave in batches, at its pace") {
     CHECK(world.time_until(look) == 100ms);
     CHECK(told == std::map<duration, int>{{0ms, 100}, {50ms, 100}, {100ms, 50}});
     CHECK(world.report() == drain_report{250, 0, 0});
+}
+
+TEST_CASE("the batches of a drain leave at uneven times, and in no order of theirs") {
+    server_options options = virtual_options();
+    options.drain.batch = 1;
+    options.drain.batch_interval = 100ms;
+    virtual_world world{echo_routes(), options};
+    std::vector<memory_client> clients;
+    for (int i = 0; i < 30; ++i) clients.push_back(world.open());
+    world.run_until(1s);
+    world->stop();
+    std::vector<std::size_t> order;
+    std::vector<duration> intervals;
+    duration last = 0s;
+    const auto look = [&] {
+        for (std::size_t i = 0; i < clients.size(); ++i) {
+            if (clients[i].take() != events{"close 1001"}) continue;
+            if (!order.empty()) intervals.push_back(world.elapsed() - last);
+            last = world.elapsed();
+            order.push_back(i);
+            clients[i].send_close(1001);
+            clients[i].end();
+        }
+        world.settle();
+        return world.ended();
+    };
+    REQUIRE(world.time_until(look));
+    REQUIRE(order.size() == 30);
+    CHECK_FALSE(std::is_sorted(order.begin(), order.end()));  // once in 30! it would be
+    for (const duration interval : intervals) {
+        CHECK(interval >= 50ms);
+        CHECK(interval <= 150ms);
+    }
+    CHECK(std::set<duration>(intervals.begin(), intervals.end()).size() > 20);
 }
 
 TEST_CASE("a drain waits for handlers until its deadline, and then cancels them") {
