@@ -25,6 +25,8 @@ int main(int argc, char** argv) {
     unsigned pool_threads = 1;
     std::optional<kephas::dispatch> policy;
     bool raw = false;
+    std::string certificate;
+    std::string key;
     const std::map<std::string, kephas::dispatch> policies{{"pool", kephas::dispatch::pool},
                                                            {"serial", kephas::dispatch::serial},
                                                            {"on_strand", kephas::dispatch::on_strand}};
@@ -35,6 +37,10 @@ int main(int argc, char** argv) {
     app.add_option("--dispatch", policy, "where the handler runs: pool unless --raw, which keeps the order")
         ->transform(CLI::CheckedTransformer(policies));
     app.add_flag("--raw", raw, "echo every message as it came, text as text, up to 32 MiB");
+    auto* with_certificate = app.add_option("--tls-cert", certificate, "PEM file of a certificate and its chain: wss instead of ws");
+    auto* with_key = app.add_option("--tls-key", key, "PEM file of its private key");
+    with_certificate->needs(with_key);
+    with_key->needs(with_certificate);
     CLI11_PARSE(app, argc, argv);
 
     kephas::router routes;
@@ -42,7 +48,8 @@ int main(int argc, char** argv) {
     else routes.on(echo_command, policy.value_or(kephas::dispatch::pool), echo);
 
     kephas::server_options options;
-    options.listen = {"ws://127.0.0.1:" + std::to_string(port) + "/ws"};
+    options.listen = {(certificate.empty() ? "ws" : "wss") + ("://127.0.0.1:" + std::to_string(port)) + "/ws"};
+    if (!certificate.empty()) options.tls.certificates = {{kephas::pem_file(certificate), kephas::pem_file(key)}};
     options.origins = kephas::any_origin();
     options.rate_limit = kephas::no_rate_limit();
     options.control_rate_limit = kephas::no_rate_limit();

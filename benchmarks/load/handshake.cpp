@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <memory>
 #include <string_view>
 #include <system_error>
 
@@ -43,17 +45,43 @@ void connect_from(int fd, std::uint32_t source, std::uint16_t port) {
     if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) fail("connect");
 }
 
+/// Reads from the socket, or from TLS on it.
+class channel {
+public:
+    channel(int fd, bool tls) : fd_{fd} {
+        if (!tls) return;
+        static const std::unique_ptr<SSL_CTX, void (*)(SSL_CTX*)> context{SSL_CTX_new(TLS_client_method()), &SSL_CTX_free};
+        ssl_.reset(SSL_new(context.get()));
+        SSL_set_fd(ssl_.get(), fd);
+        if (SSL_connect(ssl_.get()) != 1) throw server_fault{"no TLS handshake"};
+    }
+    bool send(std::string_view text) {
+        if (ssl_) return SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size())) > 0;
+        return ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+    }
+    ssize_t receive(std::span<char> into) {
+        if (ssl_) return SSL_read(ssl_.get(), into.data(), static_cast<int>(into.size()));
+        return recv(fd_, into.data(), into.size(), 0);
+    }
+
+private:
+    int fd_;
+    // Freed after the handshake, which says nothing to the server: an idle connection is a socket and no more.
+    std::unique_ptr<SSL, void (*)(SSL*)> ssl_{nullptr, &SSL_free};
+};
+
 void shake_hands(int fd, const options& o) {
     const std::string request = "GET " + o.path + " HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(o.port) +
                                 "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                                 "Sec-WebSocket-Key: " +
                                 std::string{key} + "\r\n\r\n";
-    if (send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) fail("send");
+    channel server{fd, o.tls};
+    if (!server.send(request)) fail("send");
     // nothing can follow the answer yet: an echo server has nothing to say before it is spoken to
     std::string answer;
     while (answer.find("\r\n\r\n") == std::string::npos) {
         std::array<char, 2048> bytes;
-        const ssize_t got = recv(fd, bytes.data(), bytes.size(), 0);
+        const ssize_t got = server.receive(bytes);
         if (got < 0) fail("answer to the handshake");
         if (got == 0 || answer.size() > 16 * 1024) throw server_fault{"no answer to the handshake"};
         answer.append(bytes.data(), static_cast<std::size_t>(got));

@@ -31,7 +31,9 @@ std::optional<options> parse_options(int argc, char** argv, int& exit_code) {
         ->excludes(messages);
     app.add_flag("--unordered", o.unordered, "accept replies in any order (needs a payload of 8 bytes)");
     app.add_option("--server-pid", o.server_pid, "measure the CPU time and memory of this process");
-    app.add_flag("--idle", o.idle, "only open the connections and report the memory of each")->needs("--server-pid");
+    auto* idle = app.add_flag("--idle", o.idle, "only open the connections and report the memory of each");
+    idle->needs("--server-pid");
+    app.add_flag("--tls", o.tls, "over TLS, whatever certificate the server has")->needs(idle);
     app.add_flag("--json", o.json, "report as one line of JSON");
     try {
         app.parse(argc, argv);

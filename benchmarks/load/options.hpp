@@ -23,6 +23,7 @@ struct options {
     bool unordered = false;                 ///< Replies may overtake each other.
     pid_t server_pid = 0;                   ///< 0: the server's CPU time and memory are not measured.
     bool idle = false;                      ///< Send nothing; report the memory of an idle connection.
+    bool tls = false;                       ///< wss; only with `idle`.
     bool json = false;                      ///< Report as one JSON object on one line.
 };
 

@@ -52,6 +52,7 @@ const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', tim
 let client = null;
 let me = null;         // our user, once the server has answered 0x0008 on this connection
 let wanted = '';       // the name to log in with
+const scheme = location.protocol === 'https:' ? 'wss' : 'ws';  // a page that came over TLS may open nothing else
 let joining = null;    // {resolve, reject, timer} between the click on Connect and the first answer
 const myIds = new Set(load(sessionStorage, 'kephas-chat.ids', '').split(' ').filter(Boolean));
 
@@ -465,7 +466,7 @@ const joinForm = $('join-form');
 function defaultUrl() {
   const given = new URLSearchParams(location.search).get('ws');
   if (given) return given;
-  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.hostname || 'localhost'}:8080/ws`;
+  return `${scheme}://${location.hostname || 'localhost'}:8080/ws`;
 }
 
 function showJoinError(text, field) {
@@ -479,7 +480,7 @@ function showJoinError(text, field) {
 
 function serverUrl(text) {
   try {
-    const url = new URL(text.includes('://') ? text : `ws://${text}`);
+    const url = new URL(text.includes('://') ? text : `${scheme}://${text}`);
     return url.protocol === 'ws:' || url.protocol === 'wss:' ? url.href : null;
   } catch {
     return null;

@@ -111,22 +111,32 @@ int main(int argc, char** argv) {
     std::uint16_t port = 8080;
     std::uint16_t http_port = 3000;
     std::string files = KEPHAS_CHAT_FILES;
+    std::string certificate;
+    std::string key;
     CLI::App app{"kephas-chat: a chat for browsers"};
     app.add_option("--port", port, "of the WebSocket at /ws")->capture_default_str();
     app.add_option("--http-port", http_port, "of the page")->capture_default_str();
     app.add_option("--files", files, "the folder of the page");
+    auto* with_certificate = app.add_option("--tls-cert", certificate, "PEM file of a certificate and its chain: https and wss");
+    auto* with_key = app.add_option("--tls-key", key, "PEM file of its private key");
+    with_certificate->needs(with_key);
+    with_key->needs(with_certificate);
     CLI11_PARSE(app, argc, argv);
+    const std::string secure = certificate.empty() ? "" : "s";
+    kephas::tls_options tls;
+    if (!certificate.empty()) tls.certificates = {{kephas::pem_file(certificate), kephas::pem_file(key)}};
     try {
         kephas::server server{make_routes(std::make_shared<chat::room>()),
                               {
-                                  .listen = {"ws://0.0.0.0:" + std::to_string(port) + "/ws",
-                                             "http://0.0.0.0:" + std::to_string(http_port)},
+                                  .listen = {"ws" + secure + "://0.0.0.0:" + std::to_string(port) + "/ws",
+                                             "http" + secure + "://0.0.0.0:" + std::to_string(http_port)},
+                                  .tls = tls,
                                   .origins = kephas::same_host(),  // the page comes from another port of this host
                                   .rate_limit = {.messages_per_second = 100, .burst = 200},
                                   .files = files,
                               }};
         server.listen();
-        std::printf("The chat is at http://localhost:%u\n", static_cast<unsigned>(http_port));
+        std::printf("The chat is at http%s://localhost:%u\n", secure.c_str(), static_cast<unsigned>(http_port));
         std::fflush(stdout);
         server.run();
         return 0;

@@ -19,6 +19,7 @@ public:
             case errc::invalid_address: return "not an address to listen on";
             case errc::client_not_found: return "client not found";
             case errc::invalid_response: return "the peer answered with something that is not a JSON-RPC response";
+            case errc::invalid_certificate: return "the certificate or key cannot be used";
         }
         return "unknown error";
     }

@@ -20,6 +20,7 @@ enum class errc {
     invalid_address,    ///< A listener's address is not one of the forms that `server_options::listen` describes.
     client_not_found,   ///< No client with that id is connected.
     invalid_response,   ///< The peer answered a call with something that is not a JSON-RPC response.
+    invalid_certificate,  ///< A certificate or key cannot be used; the text names the file and OpenSSL's reason.
 };
 
 /// What callers branch on; every `errc` belongs to at most one.

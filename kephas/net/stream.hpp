@@ -2,6 +2,7 @@
 
 #include <kephas/base/bytes.hpp>
 #include <kephas/base/slice.hpp>
+#include <kephas/base/tls_info.hpp>
 
 #include <kephas/net/slab_cache.hpp>
 
@@ -10,6 +11,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -54,6 +56,8 @@ public:
     [[nodiscard]] virtual std::size_t unacknowledged() const noexcept { return 0; }
 
     [[nodiscard]] virtual std::string remote_address() const = 0;
+    /// What the TLS handshake has agreed on; nothing before it is done, and for a stream without TLS.
+    [[nodiscard]] virtual std::optional<tls_info> tls() const { return std::nullopt; }
 };
 
 }  // namespace kephas

@@ -29,6 +29,9 @@ struct alignas(64) connection_counters {
     std::atomic<std::uint64_t> rate_limited{0};
     std::atomic<std::uint64_t> slow_consumers{0};
     std::atomic<std::uint64_t> internal_errors{0};
+    std::atomic<std::uint64_t> tls_failures{0};        ///< TLS handshakes that failed.
+    std::atomic<std::uint64_t> certificate_reloads{0};
+    std::atomic<std::uint64_t> certificate_failures{0};  ///< Reloads that did not succeed.
     std::array<std::atomic<std::uint64_t>, 6> http_responses{};  ///< By the first digit of the status.
 
     /// The codes 1000 to 1015 one by one, 3008, and the rest by range: a peer may choose any.

@@ -4,6 +4,8 @@
 #include <kephas/proto/http/static_path.hpp>
 #include <kephas/proto/http/upgrade.hpp>
 
+#include <kephas/net/tls_context.hpp>
+
 #include <kephas/server/session.hpp>
 #include <kephas/server/static_files.hpp>
 
@@ -46,6 +48,7 @@ asio::awaitable<bool> session::open() {
     const bool complete = co_await read_request(*request, rest);
     if (!complete) co_return false;
 
+    request->tls = stream_->tls();
     if (const auto refused = identify(*request)) {
         co_await refuse(*refused);
         co_return false;
@@ -82,7 +85,15 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
         if (size > 0) used = parser->handle(slab.view().first(size));
         if (parser->complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
         if (!slab.empty()) home_->give_back_slab(std::move(slab));
-        if (size == 0) co_return false;
+        if (size == 0) {
+            // The peer learns why from the alert, which a reset would take from it.
+            if (ec.category() == tls_category()) {
+                responding_ = true;
+                note_failed_tls(ec);
+                co_await linger();
+            }
+            co_return false;
+        }
         if (parser->failure()) {
             const http::refusal failure = *parser->failure();
             parser.reset();  // nothing of it while the peer takes the answer
@@ -197,9 +208,12 @@ asio::awaitable<void> session::send_response(http::status_code status, std::stri
     if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
     bool written = co_await write_all(std::move(head));
     if (written) written = co_await write_all(std::move(body));
-    if (!written) co_return;
+    if (written) co_await linger();
+}
+
+/// What the peer still sends is read, so that a reset does not take from it what was sent.
+asio::awaitable<void> session::linger() {
     stream_->shutdown_send();
-    // What the peer still sends is read, so that a reset does not take the response from it.
     deadline_ = std::min(deadline_, clock::now() + context_.options->linger_timeout);
     reschedule();
     std::size_t discarded = 0;
@@ -212,6 +226,12 @@ asio::awaitable<void> session::send_response(http::status_code status, std::stri
         discarded += size;
         if (size == 0 || discarded > most_discarded) co_return;
     }
+}
+
+void session::note_failed_tls(std::error_code why) {
+    if (why == condition::peer_gone) return;
+    context_.counters.tls_failures.fetch_add(1, std::memory_order_relaxed);
+    context_.log.debug("TLS handshake failed: {} remote_addr={}", why.message(), stream_->remote_address());
 }
 
 asio::awaitable<bool> session::write_all(std::string bytes) {

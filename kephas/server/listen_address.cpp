@@ -53,7 +53,7 @@ bool is_ip(const asio::generic::stream_protocol::endpoint& endpoint) {
 
 listen_address listen_address::parse(std::string_view text) {
     const std::size_t mark = text.find("://");
-    if (mark == std::string_view::npos) refuse(text, "expected ws://HOST:PORT/PATH, http://HOST:PORT or unix:///FILE");
+    if (mark == std::string_view::npos) refuse(text, "expected ws[s]://HOST:PORT/PATH, http[s]://HOST:PORT or unix:///FILE");
     const std::string_view scheme = text.substr(0, mark);
     std::string_view rest = text.substr(mark + 3);
     listen_address address;
@@ -69,14 +69,15 @@ listen_address listen_address::parse(std::string_view text) {
     const std::size_t slash = std::min(rest.find('/'), rest.size());
     address.endpoint = parse_host_and_port(text, rest.substr(0, slash));
     const std::string_view path = rest.substr(slash);
-    if (scheme == "ws") {
+    address.tls = scheme == "wss" || scheme == "https";
+    if (scheme == "ws" || scheme == "wss") {
         address.path = path.empty() ? "/" : path;
-    } else if (scheme == "http") {
+    } else if (scheme == "http" || scheme == "https") {
         if (path.size() > 1) refuse(text, "an http listener has no path");
         address.what = kind::http;
         address.path.clear();
     } else {
-        refuse(text, "the scheme is not ws, http or unix");
+        refuse(text, "the scheme is not ws, wss, http, https or unix");
     }
     return address;
 }

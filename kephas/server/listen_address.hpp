@@ -18,11 +18,12 @@ struct listen_address {
 
     kind what = kind::websocket;
     asio::generic::stream_protocol::endpoint endpoint;
+    bool tls = false;          ///< `wss` and `https`.
     std::string path = "/ws";  ///< Of WebSocket connections.
     std::string socket_file;   ///< Of a Unix socket.
 
-    /// `ws://HOST:PORT/PATH`, `http://HOST:PORT` or `unix:///FILE`; HOST is an IP address (IPv6 in brackets) or
-    /// `localhost`. Throws `error{errc::invalid_address}` with a text that says what is wrong.
+    /// `ws://HOST:PORT/PATH`, `http://HOST:PORT`, the same with `wss` and `https`, or `unix:///FILE`; HOST is an IP
+    /// address (IPv6 in brackets) or `localhost`. Throws `error{errc::invalid_address}` with a text that says what is wrong.
     [[nodiscard]] static listen_address parse(std::string_view text);
 };
 

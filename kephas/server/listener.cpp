@@ -65,6 +65,7 @@ listener::listener(const asio::any_io_executor& executor, const listen_address& 
     auto role = std::make_shared<listener_role>();
     role->path = address.path;
     role->files = files && address.what == listen_address::kind::http;
+    role->tls = address.tls;
     role_ = std::move(role);
 
     std::error_code ec;
@@ -113,9 +114,10 @@ void listener::close() noexcept {
 }
 
 std::string listener::url() const {
+    const char* secure = role_->tls ? "s" : "";
     switch (kind_) {
-        case listen_address::kind::websocket: return fmt::format("ws://{}{}", to_string(endpoint()), role_->path);
-        case listen_address::kind::http: return fmt::format("http://{}", to_string(endpoint()));
+        case listen_address::kind::websocket: return fmt::format("ws{}://{}{}", secure, to_string(endpoint()), role_->path);
+        case listen_address::kind::http: return fmt::format("http{}://{}", secure, to_string(endpoint()));
         case listen_address::kind::unix_socket: break;
     }
     return fmt::format("unix://{}", to_string(endpoint()));

@@ -7,6 +7,8 @@
 #include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
 
+#include <kephas/net/tls_options.hpp>
+
 #include <kephas/server/connection_limits.hpp>
 #include <kephas/server/stderr_sink.hpp>
 
@@ -62,8 +64,9 @@ struct drain_options {
 /// Everything about a server that can be set. Zero disables a timeout, a rate or an interval; sizes are in bytes.
 struct server_options {
     /// `ws://HOST:PORT/PATH` (WebSocket, `/health`), `http://HOST:PORT` (files, `/health`), `unix:///PATH` (WebSocket
-    /// at `/ws`). Port 0 takes a free one; `server::port()` tells which.
+    /// at `/ws`); `wss://` and `https://` are the same over TLS and need `tls.certificates`. Port 0 takes a free one; `server::port()` tells which.
     std::vector<std::string> listen = {"ws://0.0.0.0:8080/ws"};
+    tls_options tls{};                           ///< Certificates, and what is asked of the clients.
     origin_policy origins = same_origin();       ///< Which web pages may connect.
     rate_limit_options rate_limit{};             ///< Data messages of a client; beyond it: 1008.
     rate_limit_options control_rate_limit{};     ///< Its pings, pongs and close frames; beyond it: 1008.

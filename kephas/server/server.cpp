@@ -1,8 +1,12 @@
 #include <kephas/base/error.hpp>
 
+#include <kephas/proto/http/response.hpp>
+
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
+#include <kephas/net/tls_stream.hpp>
 
+#include <kephas/server/certificate_keeper.hpp>
 #include <kephas/server/collect_stats.hpp>
 #include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
@@ -55,7 +59,16 @@ std::shared_ptr<const server_options> checked(server_options options) {
             "rate_limit: a burst below one message lets nothing through");
     require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
             "control_rate_limit: a burst below one frame lets nothing through");
+    const auto over_tls = [](const std::string& text) { return text.starts_with("wss:") || text.starts_with("https:"); };
+    if (!options.tls.certificates.empty() || std::ranges::any_of(options.listen, over_tls)) check_tls_options(options.tls);
     return std::make_shared<const server_options>(std::move(options));
+}
+
+/// What somebody gets who asks a TLS listener for a page without TLS.
+const std::string& answer_to_plain_http() {
+    static const std::string text = http::serialize(
+        http::text_response(http::status_code::bad_request, "this port speaks TLS: use https:// or wss://\n"));
+    return text;
 }
 
 session_options session_options_of(const server_options& options) {
@@ -106,6 +119,7 @@ public:
     /// Takes a place for a new connection. False if there is none: it is answered and closed then.
     [[nodiscard]] bool let_in(int fd, const listener_role& role, connection_gate::place& place);
 
+    [[nodiscard]] certificate_reload reload_certificates();
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
     [[nodiscard]] server_stats stats() const;
@@ -116,7 +130,8 @@ private:
     void make_embedded_parts();
     void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
 
-    /// The task has ended that `++tasks_` announced.
+    /// Runs something until the drain ends it; `what` names it in the log.
+    void spawn(const asio::any_io_executor& executor, asio::awaitable<void> task, const char* what);
     void task_ended(const std::exception_ptr& failure, const char* what);
     void start(std::shared_ptr<session> fresh);
     void ended(session& last, const std::exception_ptr& failure);
@@ -138,6 +153,8 @@ private:
                                               // one on an asio::thread_pool would be allocated with every use
     std::vector<std::unique_ptr<listener>> listeners_;
     std::unique_ptr<lingerers> lingerers_;
+    std::shared_ptr<certificate_keeper> certificates_;  // null without TLS
+    asio::any_io_executor watcher_;                     // where it looks at the files, which may block
     std::atomic<std::size_t> next_shard_{0};
     std::atomic<bool> serving_{false};
 
@@ -205,6 +222,7 @@ void server::implementation::make_embedded_parts() {
 }
 
 void server::implementation::make_handlers(asio::any_io_executor executor, strand_factory strands, unsigned threads) {
+    watcher_ = strands();
     context_.handlers = std::make_shared<handler_pool>(std::move(executor), std::move(strands), threads,
                                                        handler_counters_, context_.log);
 }
@@ -212,6 +230,10 @@ void server::implementation::make_handlers(asio::any_io_executor executor, stran
 void server::implementation::listen() {
     if (!listeners_.empty()) return;
     const server_options& options = *context_.options;
+    std::shared_ptr<certificate_keeper> certificates;
+    if (!options.tls.certificates.empty()) {
+        certificates = std::make_shared<certificate_keeper>(options.tls, context_.counters, context_.log);
+    }
     std::vector<std::unique_ptr<listener>> bound;
     for (const std::string& text : options.listen) {
         asio::any_io_executor executor = owned() ? executor_ : strands_();
@@ -220,6 +242,7 @@ void server::implementation::listen() {
     {
         const std::lock_guard lock{mutex_};  // others may be asking for the port
         listeners_ = std::move(bound);
+        certificates_ = std::move(certificates);
     }
     if (options.origins.is_any()) {
         context_.log.warning("any web page may connect: any_origin is meant for development");
@@ -230,6 +253,15 @@ void server::implementation::listen() {
         context_.log.warning("metrics_path is set, but only http:// listeners serve it, and there is none");
     }
     for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
+}
+
+certificate_reload server::implementation::reload_certificates() {
+    std::shared_ptr<certificate_keeper> certificates;
+    {
+        const std::lock_guard lock{mutex_};
+        certificates = certificates_;
+    }
+    return certificates ? certificates->reload() : certificate_reload{};
 }
 
 std::vector<asio::generic::stream_protocol::endpoint> server::implementation::endpoints() const {
@@ -302,20 +334,11 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     for (const auto& each : listeners_) {
-        {
-            const std::lock_guard lock{mutex_};
-            ++tasks_;
-        }
         auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
-        asio::co_spawn(each->executor(), each->accept(std::move(accepted), context_.log),
-                       [this](std::exception_ptr failure) { task_ended(failure, "an accept loop"); });
+        spawn(each->executor(), each->accept(std::move(accepted), context_.log), "an accept loop");
     }
-    {
-        const std::lock_guard lock{mutex_};
-        ++tasks_;
-    }
-    asio::co_spawn(lingerers_->executor(), lingerers_->run(),
-                   [this](std::exception_ptr failure) { task_ended(failure, "the end of refused connections"); });
+    spawn(lingerers_->executor(), lingerers_->run(), "the end of refused connections");
+    if (certificates_) spawn(watcher_, certificates_->watch(), "the watcher of the certificates");
     co_await wait_for_stop();
     // A cancellation has meant the drain; the next one cuts it short.
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -392,6 +415,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     context_.draining.store(true, std::memory_order_release);
     for (const auto& each : listeners_) each->stop();
     lingerers_->stop();
+    if (certificates_) certificates_->stop_watching(watcher_);
 
     auto present = sessions();
     std::minstd_rand random{std::random_device{}()};
@@ -432,7 +456,7 @@ void server::implementation::stop() {
     else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
-bool server::implementation::let_in(int fd, const listener_role& /*role*/, connection_gate::place& place) {
+bool server::implementation::let_in(int fd, const listener_role& role, connection_gate::place& place) {
     context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
     connection_gate& gate = *context_.gate;
     const auto peer = gate.asks_for_peer() ? peer_address(fd) : std::nullopt;
@@ -441,6 +465,10 @@ bool server::implementation::let_in(int fd, const listener_role& /*role*/, conne
     if (!refused) return true;
     const auto known = peer ? peer : peer_address(fd);
     gate.refused(*refused, known ? known->to_string() : "unix", now);
+    if (role.tls) {  // there is no answer that it could read before a handshake, which would cost more than it is worth
+        ::close(fd);
+        return false;
+    }
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
     context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
@@ -462,7 +490,9 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
             throw error{failure};
         }
         const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
-        return make_socket_stream(std::move(socket), mode);
+        auto transport = make_socket_stream(std::move(socket), mode);
+        if (role->tls) transport = make_tls_stream(std::move(transport), certificates_->current(), answer_to_plain_http());
+        return transport;
     };
     attach(make, role, std::move(place));
 }
@@ -493,6 +523,14 @@ void server::implementation::attach(const stream_factory& make, const std::share
     start(fresh);
     // Accepted while the listeners were being closed, and perhaps missed by the drain.
     if (context_.draining.load(std::memory_order_acquire)) fresh->request_leave(context_.options->drain.code);
+}
+
+void server::implementation::spawn(const asio::any_io_executor& executor, asio::awaitable<void> task, const char* what) {
+    {
+        const std::lock_guard lock{mutex_};
+        ++tasks_;
+    }
+    asio::co_spawn(executor, std::move(task), [this, what](std::exception_ptr failure) { task_ended(failure, what); });
 }
 
 void server::implementation::start(std::shared_ptr<session> fresh) {
@@ -564,6 +602,8 @@ void server::attach(asio::generic::stream_protocol::socket socket) {
     static const auto role = std::make_shared<const listener_role>();
     implementation_->attach(socket.release(), protocol, role);
 }
+
+certificate_reload server::reload_certificates() { return implementation_->reload_certificates(); }
 
 void server::attach(const stream_factory& make, std::string path) {
     auto role = std::make_shared<listener_role>();

@@ -2,6 +2,7 @@
 
 #include <kephas/net/stream.hpp>
 
+#include <kephas/server/certificate_keeper.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/router.hpp>
@@ -37,7 +38,8 @@ using stream_factory = std::function<std::unique_ptr<stream>(const asio::any_io_
 ///
 /// Owned, it has threads of its own and `run()` blocks; embedded, it lives on an executor of the program's and `serve()`
 /// is a coroutine. Either serves once. The object must outlive that call.
-/// Concurrency: `stop`, `clients`, `stats`, `port` and `endpoints` from any thread; everything else from one at a time.
+/// Concurrency: `stop`, `clients`, `stats`, `port`, `endpoints` and `reload_certificates` from any thread; everything
+/// else from one at a time.
 class server {
 public:
     /// Owned. Throws `std::invalid_argument` for options that contradict each other.
@@ -53,7 +55,7 @@ public:
     ~server();
 
     /// Binds the listeners, so that `port()` is known; `run` and `serve` do it if it was not done.
-    /// Errors: `errc::invalid_address`, `errc::address_in_use`, or what the system says.
+    /// Errors: `errc::invalid_address`, `errc::address_in_use`, `errc::invalid_certificate`, or what the system says.
     void listen();
 
     /// Owned: serves until SIGINT, SIGTERM or `stop()`, drains, and returns when the last thread has ended.
@@ -75,6 +77,12 @@ public:
     /// happen. WebSocket connections are opened at `path`.
     /// Errors: what `make` throws; `errc::overloaded` beyond a limit on connections.
     void attach(const stream_factory& make, std::string path = "/ws");
+
+    /// Has new connections use the certificates that the files hold now, if they are valid and fit together; otherwise
+    /// those before stay in use, which is logged and returned. Open connections go on as they are. Without a call it
+    /// happens after `tls_options::watch_interval`.
+    /// Blocks while the disk works, and for `tls_options::reload_patience` when the files do not fit together.
+    certificate_reload reload_certificates();
 
     /// The port of the first TCP listener; 0 before `listen`.
     [[nodiscard]] std::uint16_t port() const;

@@ -56,6 +56,10 @@ void write_connections(writer& out, const server_stats& stats) {
     for (std::size_t i = 2; i < 6; ++i) out.text.sample(stats.http_responses[i], {{"status", classes[i]}});
     out.counter("kephas_rate_limited_total", "Clients that were closed because they sent too much.", stats.rate_limited);
     out.counter("kephas_slow_consumers_total", "Clients that were closed because they read too slowly.", stats.slow_consumers);
+    out.counter("kephas_tls_failures_total", "TLS handshakes that failed.", stats.tls_failures);
+    out.counter("kephas_certificate_reloads_total", "Times that new certificates were taken up.", stats.certificate_reloads);
+    out.counter("kephas_certificate_reload_failures_total", "Times that new certificates could not be used.",
+                stats.certificate_reload_failures);
     out.counter("kephas_internal_errors_total", "Connections that ended with an exception.", stats.internal_errors);
 }
 

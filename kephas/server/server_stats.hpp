@@ -40,18 +40,21 @@ struct server_stats {
     std::uint64_t accepted = 0;            ///< By the listeners and `attach`, the refused ones included.
     std::uint64_t refused = 0;             ///< Answered with an HTTP status from 400 on.
     std::uint64_t handshake_timeouts = 0;  ///< Not answered at all.
+    std::uint64_t tls_failures = 0;        ///< TLS handshakes that failed, other than by a peer that went away.
     std::uint64_t opened = 0, closed = 0;  ///< WebSocket connections.
     std::array<std::uint64_t, refusal_reason_count> refusals{};  ///< By `refusal_reason`; see `refused_for`.
     std::vector<close_count> closes{};                           ///< All that `closed` counts, by how they ended.
     std::array<std::uint64_t, 6> http_responses{};               ///< By the first digit of their status.
     std::uint64_t rate_limited = 0;      ///< Clients closed with 1008 because they sent too many messages or pings.
     std::uint64_t slow_consumers = 0;    ///< Clients closed with 3008.
+    std::uint64_t certificate_reloads = 0;          ///< Times that new certificates were taken up.
+    std::uint64_t certificate_reload_failures = 0;  ///< Times that new ones were reported as unusable.
     std::uint64_t internal_errors = 0;   ///< Connections that ended with an exception: defects, each with a log line.
 
     // traffic
     std::uint64_t messages_received = 0;   ///< Data messages that were handed on.
     std::uint64_t messages_discarded = 0;  ///< Those that arrived while the connection was closing.
-    std::uint64_t bytes_received = 0, bytes_sent = 0;  ///< On the wire, as the kernel gave and took them.
+    std::uint64_t bytes_received = 0, bytes_sent = 0;  ///< As the kernel gave and took them; over TLS what was in it.
     std::uint64_t broadcast_dropped = 0;   ///< What broadcasts could not deliver: to a full or closed outbox.
     outbound_totals outbound{};     ///< What was sent to clients, of those too that have left.
     std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.

@@ -28,6 +28,7 @@ class burst;
 struct listener_role {
     std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
     bool files = false;        ///< Whether files are served.
+    bool tls = false;          ///< Whether its connections speak TLS.
 };
 
 /// One connection from its first byte to its last: drives the machines of `proto` over a stream, hands messages to
@@ -72,6 +73,8 @@ private:
     [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
     [[nodiscard]] asio::awaitable<void> respond_file(const http::request& request, bool head_only);
     [[nodiscard]] asio::awaitable<void> send_response(http::status_code status, std::string head, std::string body);
+    [[nodiscard]] asio::awaitable<void> linger();
+    void note_failed_tls(std::error_code why);
     [[nodiscard]] asio::awaitable<void> serve_http(const http::request& request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(const http::request& request, slice rest);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tests of the chat example: its JavaScript client, the page in Chromium, and a foreign WebSocket client.
-#   KEPHAS_CHAT=build/examples/js-chat/kephas-chat test/e2e/run.sh [client.test.mjs] [foreign.test.mjs] [chat.test.mjs]
+#   KEPHAS_CHAT=build/examples/js-chat/kephas-chat test/e2e/run.sh [client.test.mjs] [foreign.test.mjs] [tls.test.mjs] [chat.test.mjs]
 # CHROMIUM names the browser, /usr/bin/chromium by default. Exit status 77: skipped, something is not there;
 # where CI is set nothing may be skipped. Two at a time would install over each other.
 set -eu
@@ -14,8 +14,11 @@ skip() {
   [ -z "${CI:-}" ] || exit 1
   exit 77
 }
-[ $# -gt 0 ] || set -- client.test.mjs foreign.test.mjs chat.test.mjs
+[ $# -gt 0 ] || set -- client.test.mjs foreign.test.mjs tls.test.mjs chat.test.mjs
 command -v node >/dev/null || skip "node is not installed"
+case " $* " in
+  *" tls.test.mjs "*) command -v openssl >/dev/null || skip "openssl is not installed" ;;
+esac
 case " $* " in
   *" chat.test.mjs "*) [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || skip "there is no ${CHROMIUM:-/usr/bin/chromium}" ;;
 esac

@@ -114,12 +114,16 @@ export async function freePorts(count) {
 export class ChatServer {
   #child = null;
   #output = '';
+  #options = [];
 
-  static async create() {
+  /** `tls`: {cert, key}, the names of PEM files. */
+  static async create(tls) {
     const server = new ChatServer();
+    const s = tls ? 's' : '';
+    if (tls) server.#options = ['--tls-cert', tls.cert, '--tls-key', tls.key];
     [server.port, server.httpPort] = await freePorts(2);
-    server.url = `ws://127.0.0.1:${server.port}/ws`;
-    server.origin = `http://127.0.0.1:${server.httpPort}`;
+    server.url = `ws${s}://127.0.0.1:${server.port}/ws`;
+    server.origin = `http${s}://127.0.0.1:${server.httpPort}`;
     server.page = `${server.origin}/?ws=${encodeURIComponent(server.url)}`;
     await server.start();
     return server;
@@ -127,7 +131,7 @@ export class ChatServer {
 
   async start() {
     const binary = path.resolve(process.env.KEPHAS_CHAT);
-    const child = spawn(binary, ['--port', String(this.port), '--http-port', String(this.httpPort)], {
+    const child = spawn(binary, ['--port', String(this.port), '--http-port', String(this.httpPort), ...this.#options], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;

@@ -608,8 +608,8 @@ TEST_CASE("invalid addresses are refused with the reason") {
         const char* reason;
     };
     for (const auto& [address, reason] : std::vector<expectation>{
-             {"127.0.0.1:8080", "expected ws://HOST:PORT/PATH"},
-             {"ftp://127.0.0.1:21", "the scheme is not ws, http or unix"},
+             {"127.0.0.1:8080", "expected ws[s]://HOST:PORT/PATH"},
+             {"ftp://127.0.0.1:21", "the scheme is not ws, wss, http, https or unix"},
              {"ws://127.0.0.1", "the port is missing"},
              {"ws://[::1]/ws", "the port is missing"},
              {"ws://127.0.0.1:70000/ws", "the port is not 0 to 65535"},

@@ -5,7 +5,7 @@
 set -eu
 
 group_build="g++ meson ninja-build pkg-config libasio-dev libwebsocketpp-dev rapidjson-dev libfmt-dev zlib1g-dev libssl-dev libcli11-dev"
-group_test="ccache clang-19 libclang-rt-19-dev doctest-dev libbenchmark-dev cmake python3 strace procps chromium"
+group_test="ccache clang-19 libclang-rt-19-dev doctest-dev libbenchmark-dev cmake python3 strace procps openssl chromium"
 
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || exit 0
 

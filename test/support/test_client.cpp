@@ -56,8 +56,10 @@ test_client::test_client(const std::string& socket_file) : fd_{::socket(AF_UNIX,
     if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) fail_to_connect(fd_);
 }
 
+test_client::test_client(std::unique_ptr<test_transport> transport) : transport_{std::move(transport)} {}
+
 test_client::test_client(test_client&& other) noexcept
-    : fd_{std::exchange(other.fd_, -1)}, buffer_{std::move(other.buffer_)} {}
+    : fd_{std::exchange(other.fd_, -1)}, transport_{std::move(other.transport_)}, buffer_{std::move(other.buffer_)} {}
 
 test_client::~test_client() { close(); }
 
@@ -77,6 +79,7 @@ std::string test_client::handshake(std::string_view target, std::string_view hea
 }
 
 void test_client::send_raw(bytes_view bytes) {
+    if (transport_) return transport_->send(bytes);
     while (!bytes.empty()) {
         pollfd ready{fd_, POLLOUT, 0};
         if (::poll(&ready, 1, static_cast<int>(std::chrono::milliseconds{patience}.count())) <= 0) {
@@ -119,6 +122,12 @@ void test_client::send_close(std::uint16_t code, std::string_view reason) {
 }
 
 bool test_client::fill() {
+    if (transport_) {
+        char chunk[65536];
+        const std::size_t size = transport_->receive(chunk);
+        buffer_.append(chunk, size);
+        return size > 0;
+    }
     pollfd ready{fd_, POLLIN, 0};
     if (::poll(&ready, 1, static_cast<int>(std::chrono::milliseconds{patience}.count())) <= 0) {
         throw std::runtime_error{"the server says nothing"};
@@ -233,6 +242,7 @@ void test_client::reset() {
 }
 
 void test_client::close() {
+    transport_.reset();
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 

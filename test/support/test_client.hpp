@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +27,15 @@ struct received_close {
     bool operator==(const received_close&) const = default;
 };
 
+/// What lies between a test client and its socket. Both throw when the peer does not go on in time.
+class test_transport {
+public:
+    virtual ~test_transport() = default;
+    virtual void send(bytes_view bytes) = 0;
+    /// 0 at the end of the stream.
+    virtual std::size_t receive(std::span<char> into) = 0;
+};
+
 /// A WebSocket client for tests: blocking, on a plain socket, and written without any code of kephas's protocol, so
 /// that it cannot share its mistakes. Everything that waits throws `std::runtime_error` after `patience`.
 class test_client {
@@ -36,6 +47,8 @@ public:
     explicit test_client(std::uint16_t port, int receive_buffer = 0, const char* from = nullptr);
     /// A Unix stream socket.
     explicit test_client(const std::string& socket_file);
+    /// Over something else than a plain socket; what concerns the socket is the transport's to offer.
+    explicit test_client(std::unique_ptr<test_transport> transport);
     test_client(test_client&& other) noexcept;
     test_client& operator=(test_client&&) = delete;
     ~test_client();
@@ -86,6 +99,7 @@ private:
     bool fill();  // false at the end of the stream
 
     int fd_ = -1;
+    std::unique_ptr<test_transport> transport_;  // instead of fd_
     std::string buffer_;
 };
 

@@ -48,6 +48,7 @@ bool is_same(std::string_view origin_text, const http::request& request, bool co
     const auto page = parse_origin(origin_text);
     const auto host = http::parse_authority(request.header("Host").value_or(std::string_view{}));
     if (!page || !host || default_port(page->scheme) == 0) return false;
+    if (compare_ports && request.tls && page->scheme != "https") return false;
     return page->host == host->host &&
            (!compare_ports || page->port == host->port.value_or(default_port(page->scheme)));
 }

@@ -50,7 +50,8 @@ private:
 };
 
 /// Pages of the host and port that the request itself names in `Host`; a port that is not written is the one of the
-/// page's scheme.
+/// page's scheme. Over TLS the page must have come over TLS too; without, a proxy may have ended it, so that the scheme
+/// is not compared.
 [[nodiscard]] origin_policy same_origin();
 
 /// The same, whatever the ports: for a page that is served on another port of this host.

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kephas/base/tls_info.hpp>
+
 #include <kephas/proto/http/header.hpp>
 
 #include <cstdint>
@@ -20,6 +22,7 @@ struct request {
     /// In the order of their first appearance. Headers that came several times are joined with ", " (RFC 9110 5.3).
     std::vector<http::header> headers{};
     std::uint64_t content_length = 0;
+    std::optional<tls_info> tls{};  ///< What TLS has agreed on, the client's certificate among it; nothing without TLS.
 
     /// The value of the header of that name, in any case of letters.
     /// Lifetime: a view into `headers`.

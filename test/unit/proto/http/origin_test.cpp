@@ -24,6 +24,25 @@ TEST_CASE("a request without an origin does not come from a page") {
     CHECK(any_origin().allows(from(nullptr)));
 }
 
+TEST_CASE("over TLS the same origin is one that came over TLS, on port 443 unless it is written") {
+    const auto over_tls = [](const char* origin, const char* host = "example.com") {
+        http::request r = from(origin, host);
+        r.tls.emplace();
+        return r;
+    };
+    const origin_policy policy = same_origin();
+    CHECK(policy.allows(over_tls("https://example.com")));
+    CHECK(policy.allows(over_tls("https://example.com:443")));
+    CHECK(policy.allows(over_tls("https://example.com", "example.com:443")));
+    CHECK(policy.allows(over_tls("https://example.com:8443", "example.com:8443")));
+    CHECK_FALSE(policy.allows(over_tls("http://example.com")));
+    CHECK_FALSE(policy.allows(over_tls("http://example.com:443")));
+    CHECK_FALSE(policy.allows(over_tls("http://example.com:8443", "example.com:8443")));
+    CHECK_FALSE(policy.allows(over_tls("https://example.com:80")));
+    CHECK(policy.allows(from("https://example.com")));  // a proxy may have ended TLS
+    CHECK(same_host().allows(over_tls("http://example.com:3000")));
+}
+
 TEST_CASE("the same origin has the same host and port") {
     const origin_policy policy = same_origin();
     CHECK(policy.allows(from("http://example.com")));

@@ -1,0 +1,361 @@
+#include <kephas/net/peer_certificate.hpp>
+#include <kephas/net/tls_stream.hpp>
+
+#include <asio/error.hpp>
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace kephas {
+
+namespace {
+
+constexpr std::size_t largest_record = 16 * 1024;  // of plaintext: RFC 8446 5.1
+/// What may wait for the kernel: one record, and answers to what a peer that does not read makes us answer.
+constexpr std::size_t most_unsent = 128 * 1024;
+
+std::error_code truncated() noexcept {
+    return {static_cast<int>(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING)), tls_category()};
+}
+
+/// The bytes of a gather list, taken from its front.
+class gather_reader {
+public:
+    explicit gather_reader(std::span<const bytes_view> rest) noexcept : rest_{rest} { skip_empty(); }
+
+    [[nodiscard]] bool empty() const noexcept { return rest_.empty(); }
+    /// Up to `most` bytes of one buffer.
+    [[nodiscard]] bytes_view take(std::size_t most) noexcept {
+        const bytes_view taken = current_.first(std::min(current_.size(), most));
+        current_ = current_.subspan(taken.size());
+        if (current_.empty()) {
+            rest_ = rest_.subspan(1);
+            skip_empty();
+        }
+        return taken;
+    }
+
+private:
+    void skip_empty() noexcept {
+        while (!rest_.empty() && rest_.front().empty()) rest_ = rest_.subspan(1);
+        if (!rest_.empty()) current_ = rest_.front();
+    }
+
+    std::span<const bytes_view> rest_;
+    bytes_view current_{};  // what is left of the first of them
+};
+
+/// What the next record holds. Small buffers share one: each costs 22 bytes or more, and a pass through the cipher.
+/// Lifetime: until the next call on this thread.
+bytes_view next_record(gather_reader& from) noexcept {
+    static thread_local std::array<std::byte, largest_record> staged;
+    const bytes_view whole = from.take(largest_record);
+    if (whole.size() == largest_record || from.empty()) return whole;
+    std::ranges::copy(whole, staged.begin());
+    std::size_t size = whole.size();
+    while (size < staged.size() && !from.empty()) {
+        const bytes_view part = from.take(staged.size() - size);
+        std::ranges::copy(part, staged.begin() + static_cast<std::ptrdiff_t>(size));
+        size += part.size();
+    }
+    return bytes_view{staged}.first(size);
+}
+
+class tls_stream final : public stream {
+public:
+    tls_stream(std::unique_ptr<stream> transport, std::shared_ptr<const tls_context> context, std::string_view plain_answer)
+        : transport_{std::move(transport)}, context_{std::move(context)}, plain_answer_{plain_answer} {}
+    ~tls_stream() override {
+        if (unsent_) unsent_->owner = nullptr;
+    }
+
+    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override;
+    std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override;
+    void wait_writable(std::function<void(std::error_code)> ready) override {
+        if (unsent_) unsent_->waiter = std::move(ready);
+        else transport_->wait_writable(std::move(ready));
+    }
+
+    void shutdown_send() noexcept override;
+    void close() noexcept override { transport_->close(); }
+    void abort() noexcept override { transport_->abort(); }
+    bool peer_gone() const noexcept override { return transport_->peer_gone(); }
+
+    std::string remote_address() const override { return transport_->remote_address(); }
+    std::optional<tls_info> tls() const override;
+
+private:
+    struct ssl_free {
+        void operator()(SSL* what) const noexcept { SSL_free(what); }
+    };
+    /// Encrypted bytes that the kernel did not take. They are written as soon as it does, whoever waits for that.
+    struct backlog {
+        tls_stream* owner;  // null once it is destroyed
+        std::vector<std::byte> bytes;
+        std::size_t sent = 0;
+        bool end_after = false;  // then the sending side is shut down
+        std::function<void(std::error_code)> waiter;
+    };
+
+    static const BIO_METHOD* bio_method();
+    static int on_bio_read(BIO* bio, char* into, int size) noexcept;
+    static int on_bio_write(BIO* bio, const char* from, int size) noexcept;
+
+    void start();
+    [[nodiscard]] bool open() const noexcept { return ssl_ && !failure_ && SSL_is_init_finished(ssl_.get()) == 1; }
+    [[nodiscard]] std::size_t decrypt(read_buffer& buffer);
+    void handle_read_failure(int result);
+    /// False if somebody has been told already.
+    bool report_failure(std::error_code& ec) noexcept {
+        if (std::exchange(failure_reported_, true)) return false;
+        ec = failure_;
+        return true;
+    }
+    [[nodiscard]] bool send_encrypted(bytes_view bytes);
+    static void wait_to_send(const std::shared_ptr<backlog>& rest);
+    static void send_rest(const std::shared_ptr<backlog>& rest, std::error_code ec);
+
+    std::unique_ptr<stream> transport_;
+    std::shared_ptr<const tls_context> context_;
+    std::string_view plain_answer_;
+    std::unique_ptr<SSL, ssl_free> ssl_;  // from the first byte on: who sends none costs none
+    read_buffer incoming_;                // what is read from the transport ...
+    bytes_view encrypted_;                // ... and what OpenSSL has not seen of it yet
+    std::shared_ptr<backlog> unsent_;     // null most of the time
+    std::error_code failure_;             // nothing can be read or written any more
+    bool failure_reported_ = false;
+    bool ended_ = false;  // the peer has said that nothing follows
+};
+
+/// A BIO that reads from `encrypted_` and never refuses to write, so that OpenSSL never has to repeat a write.
+const BIO_METHOD* tls_stream::bio_method() {
+    static const BIO_METHOD* const method = [] {
+        BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "kephas");
+        if (made == nullptr) throw std::bad_alloc{};
+        BIO_meth_set_create(made, +[](BIO* bio) {
+            BIO_set_init(bio, 1);
+            return 1;
+        });
+        BIO_meth_set_ctrl(made, +[](BIO*, int command, long, void*) -> long { return command == BIO_CTRL_FLUSH ? 1 : 0; });
+        BIO_meth_set_read(made, on_bio_read);
+        BIO_meth_set_write(made, on_bio_write);
+        return made;
+    }();
+    return method;
+}
+
+int tls_stream::on_bio_read(BIO* bio, char* into, int size) noexcept {
+    auto& self = *static_cast<tls_stream*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    const std::size_t count = std::min(self.encrypted_.size(), static_cast<std::size_t>(std::max(size, 0)));
+    if (count == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    std::memcpy(into, self.encrypted_.data(), count);
+    self.encrypted_ = self.encrypted_.subspan(count);
+    return static_cast<int>(count);
+}
+
+int tls_stream::on_bio_write(BIO* bio, const char* from, int size) noexcept {
+    auto& self = *static_cast<tls_stream*>(BIO_get_data(bio));
+    BIO_clear_retry_flags(bio);
+    if (size <= 0) return size;
+    try {
+        return self.send_encrypted(as_bytes({from, static_cast<std::size_t>(size)})) ? size : -1;
+    } catch (...) {  // no memory; an exception must not pass through OpenSSL
+        return -1;
+    }
+}
+
+void tls_stream::start() {
+    std::unique_ptr<SSL, ssl_free> made{SSL_new(context_->native_handle())};
+    BIO* bio = made ? BIO_new(bio_method()) : nullptr;
+    if (bio == nullptr) throw std::bad_alloc{};
+    BIO_set_data(bio, this);
+    SSL_set_bio(made.get(), bio, bio);
+    SSL_set_accept_state(made.get());
+    ssl_ = std::move(made);
+}
+
+asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::error_code& ec) {
+    for (;;) {
+        ec.clear();
+        const std::size_t size = decrypt(buffer);
+        if (size > 0 || ended_) co_return size;
+        if (failure_ && report_failure(ec)) co_return 0;
+        incoming_.lender = buffer.lender;
+        const std::size_t received = co_await transport_->read_some(incoming_, ec);
+        if (received == 0 || failure_) {
+            if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
+            if (failure_ && report_failure(ec)) co_return 0;  // a write has failed meanwhile
+            if (failure_) co_return received;
+            failure_ = ec ? ec : truncated();
+            continue;
+        }
+        encrypted_ = incoming_.slab.view().first(received);
+        if (!ssl_) start();
+    }
+}
+
+/// Decrypts what is there; 0 if that makes no byte of plaintext.
+std::size_t tls_stream::decrypt(read_buffer& buffer) {
+    if (failure_ || ended_ || !ssl_ || (encrypted_.empty() && SSL_pending(ssl_.get()) == 0)) return 0;
+    mutable_bytes into = buffer.direct;
+    if (into.empty()) {
+        buffer.slab = buffer.lender->borrow_slab();
+        into = buffer.slab.bytes();
+    }
+    std::size_t total = 0;
+    while (total < into.size()) {
+        std::size_t size = 0;
+        ERR_clear_error();
+        const int result = SSL_read_ex(ssl_.get(), into.data() + total, into.size() - total, &size);
+        if (result != 1) {
+            handle_read_failure(result);
+            break;
+        }
+        total += size;
+    }
+    if (encrypted_.empty() || failure_ || ended_) {
+        encrypted_ = {};
+        if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
+    }
+    if (total == 0 && !buffer.slab.empty()) buffer.lender->give_back_slab(std::exchange(buffer.slab, slice{}));
+    return total;
+}
+
+void tls_stream::handle_read_failure(int result) {
+    switch (SSL_get_error(ssl_.get(), result)) {
+        case SSL_ERROR_WANT_READ: return;
+        case SSL_ERROR_ZERO_RETURN: ended_ = true; return;
+        default: break;
+    }
+    const unsigned long why = ERR_peek_error();
+    if (ERR_GET_LIB(why) == ERR_LIB_SSL && ERR_GET_REASON(why) == SSL_R_HTTP_REQUEST && !plain_answer_.empty()) {
+        std::error_code ignored;
+        const bytes_view part[] = {as_bytes(plain_answer_)};
+        (void)transport_->write_some(part, ignored);
+    }
+    if (!failure_) failure_ = take_tls_error();
+}
+
+/// Keeps what the kernel does not take. False if the connection is of no use any more; `failure_` says why.
+bool tls_stream::send_encrypted(bytes_view bytes) {
+    std::error_code ec;
+    if (!unsent_) {
+        while (!bytes.empty() && !ec) {
+            const bytes_view part[] = {bytes};
+            bytes = bytes.subspan(transport_->write_some(part, ec));
+        }
+        if (ec && ec != asio::error::would_block) {
+            failure_ = ec;
+            return false;
+        }
+        if (bytes.empty()) return true;
+        auto fresh = std::make_shared<backlog>();
+        fresh->owner = this;
+        fresh->bytes.assign(bytes.begin(), bytes.end());
+        unsent_ = std::move(fresh);
+        wait_to_send(unsent_);
+        return true;
+    }
+    if (unsent_->bytes.size() + bytes.size() > most_unsent) {
+        failure_ = asio::error::no_buffer_space;
+        return false;
+    }
+    unsent_->bytes.insert(unsent_->bytes.end(), bytes.begin(), bytes.end());
+    return true;
+}
+
+void tls_stream::wait_to_send(const std::shared_ptr<backlog>& rest) {
+    rest->owner->transport_->wait_writable([rest](std::error_code ec) { send_rest(rest, ec); });
+}
+
+void tls_stream::send_rest(const std::shared_ptr<backlog>& rest, std::error_code ec) {
+    if (rest->owner == nullptr) return;
+    tls_stream& self = *rest->owner;
+    while (!ec && rest->sent < rest->bytes.size()) {
+        const bytes_view part[] = {bytes_view{rest->bytes}.subspan(rest->sent)};
+        rest->sent += self.transport_->write_some(part, ec);
+    }
+    if (ec == asio::error::would_block) return wait_to_send(rest);
+    if (ec && !self.failure_) self.failure_ = ec;
+    self.unsent_.reset();
+    if (rest->end_after && !ec) self.transport_->shutdown_send();
+    if (rest->waiter) std::exchange(rest->waiter, nullptr)(ec);  // may end the stream
+}
+
+std::size_t tls_stream::write_some(std::span<const bytes_view> buffers, std::error_code& ec) {
+    ec = failure_;
+    if (ec) return 0;
+    if (!open()) {
+        ec = asio::error::not_connected;
+        return 0;
+    }
+    gather_reader reader{buffers};
+    std::size_t total = 0;
+    while (!unsent_ && !reader.empty()) {
+        const bytes_view record = next_record(reader);
+        std::size_t written = 0;
+        ERR_clear_error();
+        if (SSL_write_ex(ssl_.get(), record.data(), record.size(), &written) != 1) {
+            if (!failure_) failure_ = take_tls_error();
+            break;
+        }
+        total += record.size();  // all of it: our BIO never refuses
+    }
+    if (failure_ && total == 0) ec = failure_;
+    else if (total == 0 && unsent_) ec = asio::error::would_block;
+    return total;
+}
+
+void tls_stream::shutdown_send() noexcept {
+    if (open()) {
+        ERR_clear_error();
+        (void)SSL_shutdown(ssl_.get());  // our close_notify
+        ERR_clear_error();
+    }
+    if (unsent_) unsent_->end_after = true;
+    else transport_->shutdown_send();
+}
+
+std::optional<tls_info> tls_stream::tls() const {
+    if (!ssl_ || SSL_is_init_finished(ssl_.get()) != 1) return std::nullopt;
+    SSL* const ssl = ssl_.get();
+    tls_info info;
+    info.version = SSL_get_version(ssl);
+    info.cipher = SSL_get_cipher_name(ssl);
+    const unsigned char* protocol = nullptr;
+    unsigned int size = 0;
+    SSL_get0_alpn_selected(ssl, &protocol, &size);
+    if (size > 0) info.alpn.assign(reinterpret_cast<const char*>(protocol), size);
+    if (const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) {
+        info.server_name = name;
+        std::ranges::transform(info.server_name, info.server_name.begin(),
+                               [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    }
+    info.resumed = SSL_session_reused(ssl) == 1;
+    if (X509* certificate = SSL_get0_peer_certificate(ssl); certificate && SSL_get_verify_result(ssl) == X509_V_OK) {
+        info.certificate = describe_certificate(certificate);
+    }
+    return info;
+}
+
+}  // namespace
+
+std::unique_ptr<stream> make_tls_stream(std::unique_ptr<stream> transport, std::shared_ptr<const tls_context> context,
+                                        std::string_view plain_answer) {
+    return std::make_unique<tls_stream>(std::move(transport), std::move(context), plain_answer);
+}
+
+}  // namespace kephas
