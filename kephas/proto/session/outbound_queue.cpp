@@ -229,13 +229,13 @@ void outbound_queue::drop_oldest(std::size_t size, const payload& body) noexcept
 }
 
 void outbound_queue::append(outbound_frame&& frame, std::uint64_t key, bool replaceable, std::size_t size) {
+    if (size > 0 && count_ == capacity_) grow();  // before anything is counted: there may be no memory for it
     ++counters_.queued_messages;
     counters_.queued_bytes += size;
     if (size == 0) {  // there is nothing to write, so nothing would ever take it out
         ++counters_.written_messages;
         return;
     }
-    if (count_ == capacity_) grow();
     std::construct_at(&at(count_), std::move(frame), key, replaceable);
     ++count_;
     data_bytes_ += size;
