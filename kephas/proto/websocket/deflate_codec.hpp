@@ -65,15 +65,13 @@ private:
 /// Lends zlib's contexts to those who need one for a moment.
 class codec_lender {
 public:
+    virtual ~codec_lender() = default;
     /// With a window of 15 bits, reset.
     [[nodiscard]] virtual std::unique_ptr<inflate_context> borrow_inflate() = 0;
     virtual void give_back(std::unique_ptr<inflate_context> context) noexcept = 0;
     /// Reset; 9 to 15 bits.
     [[nodiscard]] virtual std::unique_ptr<deflate_context> borrow_deflate(int window_bits) = 0;
     virtual void give_back(std::unique_ptr<deflate_context> context) noexcept = 0;
-
-protected:
-    ~codec_lender() = default;
 };
 
 /// Keeps a few contexts, so that they need not be made anew for each message. Not thread-safe.
