@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
     bool raw = false;
     std::string certificate;
     std::string key;
+    bool deflate = false;
     const std::map<std::string, kephas::dispatch> policies{{"pool", kephas::dispatch::pool},
                                                            {"serial", kephas::dispatch::serial},
                                                            {"on_strand", kephas::dispatch::on_strand}};
@@ -41,6 +42,8 @@ int main(int argc, char** argv) {
     auto* with_key = app.add_option("--tls-key", key, "PEM file of its private key");
     with_certificate->needs(with_key);
     with_key->needs(with_certificate);
+    app.add_flag("--deflate", deflate,
+                 "agree on permessage-deflate with any parameters, context takeover included, and compress every message");
     CLI11_PARSE(app, argc, argv);
 
     kephas::router routes;
@@ -55,6 +58,10 @@ int main(int argc, char** argv) {
     options.control_rate_limit = kephas::no_rate_limit();
     options.io_threads = io_threads;
     options.pool_threads = pool_threads;
+    if (deflate) {
+        options.deflate = {.enabled = true, .server_context_takeover = true, .client_context_takeover = true};
+        options.deflate.threshold = 0;
+    }
     if (raw) {
         constexpr std::size_t limit = 32 * 1024 * 1024;
         options.max_binary_payload = limit;

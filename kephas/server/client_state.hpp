@@ -52,6 +52,9 @@ public:
     [[nodiscard]] call_table& calls() noexcept { return calls_; }
     [[nodiscard]] handler_work& work() noexcept { return work_; }
 
+    /// As `deflate_link::shared_window`.
+    [[nodiscard]] std::uint8_t shared_window() const noexcept { return shared_window_; }
+
     [[nodiscard]] bool alive() const noexcept { return alive_.load(std::memory_order_acquire); }
     /// Whether a call could be answered: not before `on_connect` has returned.
     [[nodiscard]] bool reading() const noexcept { return reading_.load(std::memory_order_acquire); }
@@ -78,6 +81,11 @@ public:
     // strand: the session that drives the connection
     void bind(session& driver) noexcept { session_ = &driver; }
     void unbind() noexcept { session_ = nullptr; }
+    /// Before it is registered: what is sent to it is compressed, from `threshold` bytes on, when it leaves.
+    void compress_from(std::size_t threshold, int shared_window) {
+        shared_window_ = static_cast<std::uint8_t>(shared_window);
+        outbox_.compress_from(threshold);
+    }
     void set_identity(std::string identity) { facts_.identity = std::move(identity); }
     void on_wake();
     struct request_to_end {
@@ -121,6 +129,7 @@ private:
     std::atomic<bool> reading_{false};
     std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
     std::atomic<std::uint16_t> leaving_{0};
+    std::uint8_t shared_window_ = 0;
     mutable std::mutex mutex_;
     std::unique_ptr<request_to_end> end_requested_;  // these two by pointer: most clients have neither yet
     std::unique_ptr<kephas::close_info> closed_;

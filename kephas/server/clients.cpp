@@ -1,5 +1,7 @@
 #include <kephas/base/error.hpp>
 
+#include <kephas/proto/session/deflate_frame.hpp>
+
 #include <kephas/server/client_state.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/outbound_frames.hpp>
@@ -14,6 +16,34 @@ asio::awaitable<void> send_to(clients all, client_id id, command_id command, pay
     if (!to) throw error{errc::client_not_found};
     co_await to->send(command, std::move(body));
 }
+
+/// A message in the forms that its recipients take, each made once.
+class broadcast_message {
+public:
+    broadcast_message(websocket::opcode op, std::optional<command_id> id, bytes_view body,
+                      const client_registry& registry)
+        : registry_{registry}, plain_{encode_shared(op, id, body)} {}
+
+    /// Not while clients are locked: it takes its time. For whoever comes after that, `frame_for` is right all the same.
+    void compress_for(unsigned shared_windows) {
+        for (std::size_t window = 1; window < compressed_.size(); ++window) {
+            if ((shared_windows >> window & 1U) == 0 || compressed_[window]) continue;
+            websocket::deflater deflater{*registry_.codecs, registry_.deflate, false, static_cast<int>(window)};
+            outbound_frame& made = compressed_[window].emplace(deflate_frame(make_shared_frame(plain_), deflater));
+            if (made.as_is) registry_.deflated.add(plain_.size(), made.size());
+            made.as_is = true;  // if it did not become smaller now, it will not later
+        }
+    }
+    [[nodiscard]] outbound_frame frame_for(const client_state& to) const {
+        const auto& compressed = compressed_[to.shared_window()];
+        return compressed ? *compressed : make_shared_frame(plain_);
+    }
+
+private:
+    const client_registry& registry_;
+    slice plain_;
+    std::array<std::optional<outbound_frame>, 16> compressed_;  // by window
+};
 }  // namespace
 
 asio::awaitable<broadcast_report> clients::deliver_later(clients self, websocket::opcode op,
@@ -35,13 +65,14 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
     broadcast_report report;
     const auto registry = registry_.lock();
     if (!registry) return report;
-    const slice encoded = encode_shared(op, id, body.view());
+    broadcast_message message{op, id, body.view(), *registry};
     const overflow_policy policy =
         options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
     for (const auto& shard : registry->shards) {
+        if (registry->deflate.enabled) message.compress_for(shard->shared_windows());
         shard->for_each([&](const std::shared_ptr<client_state>& to) {
             if (options.except.contains(to->id())) return;
-            const send_status status = to->out().push(make_shared_frame(encoded), policy);
+            const send_status status = to->out().push(message.frame_for(*to), policy);
             if (status == send_status::queued) {
                 ++report.queued;
                 return;

@@ -4,9 +4,12 @@
 
 #include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
+#include <kephas/proto/websocket/deflate_codec.hpp>
+#include <kephas/proto/websocket/deflate_options.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <kephas/server/client.hpp>
+#include <kephas/server/deflate_totals.hpp>
 
 #include <asio/awaitable.hpp>
 
@@ -28,6 +31,9 @@ class shard;
 /// The shards of a server, by which its clients are found.
 struct client_registry {
     std::vector<std::shared_ptr<shard>> shards;
+    deflate_options deflate{};
+    std::unique_ptr<websocket::codec_lender> codecs;  ///< For broadcasts, which run on any thread.
+    mutable deflate_totals deflated;                  ///< Compressed broadcasts, each once per window size.
     mutable std::atomic<std::uint64_t> dropped{0};  ///< What broadcasts could not deliver: to a full or closed outbox.
 };
 

@@ -101,6 +101,11 @@ server_stats collect_stats(const server_context& context, const client_registry&
     stats.handlers_completed = handlers.completed + outcomes.refused;
     stats.handlers_running = difference(stats.handlers_started, stats.handlers_completed + stats.handlers_failed +
                                                                     stats.handlers_cancelled + stats.handlers_timed_out);
+    for (const deflate_totals* compressed : std::array<const deflate_totals*, 2>{&context.deflated, &registry.deflated}) {
+        stats.deflated_messages += compressed->messages;
+        stats.deflated_bytes += compressed->bytes;
+        stats.deflated_to_bytes += compressed->to_bytes;
+    }
     const std::uint64_t jobs = collect_shards(stats, registry);
     stats.handlers_queued = difference(jobs, stats.handlers_started);
     return stats;

@@ -281,6 +281,12 @@ std::unique_ptr<http::response> session::admit(const http::request& request, std
         return refuse(context_.gate->response(refusal_reason::clients));
     }
 
+    if (options.deflate.enabled) {
+        auto link = deflate_link::negotiate(request, options.deflate, home_->codecs());
+        if (!link) return refuse(std::move(link.error()));
+        deflate_ = std::move(*link);
+    }
+
     client_facts facts;
     facts.id = random_id();
     facts.remote_address = remote_address();
@@ -288,6 +294,9 @@ std::unique_ptr<http::response> session::admit(const http::request& request, std
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
     state_ = std::make_shared<client_state>(std::move(facts), home_, strand_, context_.options);
+    if (deflate_ && deflate_->compresses()) {
+        state_->compress_from(options.deflate.threshold, deflate_->shared_window());
+    }
     accept = std::move(upgrade->accept);
     return nullptr;
 }
@@ -326,9 +335,12 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     if (std::exchange(responding_, true)) co_return false;  // refused by the drain meanwhile
     const time_point now = clock::now();
     machine_.emplace(websocket::role::server, context_.session, now);
+    std::string response = http::switching_protocols_response(
+        accept, state_->facts().subprotocol, deflate_ ? deflate_->take_response() : std::string{});
+    if (deflate_) machine_->use_deflate(deflate_->make_inflater());
     if (!rest.empty()) machine_->handle(std::move(rest), now);
     home_->add(state_);  // first: who has read the 101 gets every broadcast from then on
-    const bool written = co_await write_all(http::switching_protocols_response(accept, state_->facts().subprotocol));
+    const bool written = co_await write_all(std::move(response));
     if (!written) {
         home_->remove(state_->id());
         state_->left();

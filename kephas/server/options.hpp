@@ -6,6 +6,7 @@
 #include <kephas/proto/http/origin.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
+#include <kephas/proto/websocket/deflate_options.hpp>
 
 #include <kephas/net/tls_options.hpp>
 
@@ -83,6 +84,7 @@ struct server_options {
     /// Proxies whose `X-Forwarded-For` tells the address of the client, which is then what `remote_address` says and what
     /// the limits per address count: addresses, networks ("10.0.0.0/8"), and "unix" for the peers of Unix sockets.
     std::vector<std::string> trusted_proxies{};
+    deflate_options deflate{};  ///< Compression, for clients that offer it. All limits are those of inflated messages.
     in_flight_options in_flight{};
     outbound_limits outbox{};            ///< Of each client.
     /// Memory that the outboxes of all clients keep together, what they share counted once. Beyond it no client has room

@@ -17,6 +17,9 @@ outbound_totals& outbound_totals::operator+=(const outbound_totals& other) noexc
     };
     static_assert(sizeof(all) / sizeof(all[0]) * sizeof(std::uint64_t) == sizeof(outbound_counters));
     for (const count each : all) counters.*each += other.counters.*each;
+    deflated.messages += other.deflated.messages;
+    deflated.bytes += other.deflated.bytes;
+    deflated.to_bytes += other.deflated.to_bytes;
     still_queued_messages += other.still_queued_messages;
     still_queued_bytes += other.still_queued_bytes;
     return *this;
@@ -101,6 +104,21 @@ void outbox::discard() {
     resume_waiters_locked(true);
 }
 
+void outbox::compress_from(std::size_t threshold) {
+    const std::lock_guard lock{mutex_};
+    queue_.compress_from(threshold);
+}
+
+std::optional<outbound_frame> outbox::take_uncompressed() {
+    const std::lock_guard lock{mutex_};
+    return queue_.take_uncompressed();
+}
+
+void outbox::put_compressed(outbound_frame&& frame) {
+    const std::lock_guard lock{mutex_};
+    queue_.put_compressed(std::move(frame));
+}
+
 void outbox::hold_wakes(bool flushing) {
     const std::lock_guard lock{mutex_};
     wake_pending_ = true;
@@ -137,7 +155,7 @@ std::size_t outbox::bytes() const {
 
 outbound_totals outbox::totals() const {
     const std::lock_guard lock{mutex_};
-    return {queue_.counters(), queue_.messages(), queue_.bytes()};
+    return {queue_.counters(), queue_.deflated(), queue_.messages(), queue_.bytes()};
 }
 
 void outbox::trim() {

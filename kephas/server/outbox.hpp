@@ -8,15 +8,18 @@
 
 #include <cstddef>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 namespace kephas {
 
 /// What one outbox, or several, did with what was sent, and what still waits. Each byte is in exactly one place:
-/// queued = written + dropped + replaced + discarded + still queued.
+/// queued = written + dropped + replaced + discarded + still queued, and what was saved by compressing it there:
+/// `deflated.bytes - deflated.to_bytes`.
 struct outbound_totals {
     outbound_counters counters;
+    deflated_counters deflated;
     std::uint64_t still_queued_messages = 0, still_queued_bytes = 0;
 
     outbound_totals& operator+=(const outbound_totals& other) noexcept;
@@ -56,6 +59,12 @@ public:
     void fail(bytes_view close_frame);
     /// The connection is gone: everything queued is discarded, everybody who waits for room is told.
     void discard();
+
+    /// As in `outbound_queue`. `compress_from` before anybody else sees the outbox, the others on the strand, which
+    /// compresses while others push.
+    void compress_from(std::size_t threshold);
+    [[nodiscard]] std::optional<outbound_frame> take_uncompressed();
+    void put_compressed(outbound_frame&& frame);
 
     /// While wakes are held, `push` does not call `wake`: the strand flushes by itself before it lets them go.
     /// `flushing` tells whether that flush will write something, or the kernel takes nothing just now.

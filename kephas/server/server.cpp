@@ -61,6 +61,12 @@ std::shared_ptr<const server_options> checked(server_options options) {
             "control_rate_limit: a burst below one frame lets nothing through");
     const auto over_tls = [](const std::string& text) { return text.starts_with("wss:") || text.starts_with("https:"); };
     if (!options.tls.certificates.empty() || std::ranges::any_of(options.listen, over_tls)) check_tls_options(options.tls);
+    const deflate_options& deflate = options.deflate;
+    const auto within = [](int value, int least, int most) { return value >= least && value <= most; };
+    require(within(deflate.server_max_window_bits, 8, 15) && within(deflate.client_max_window_bits, 8, 15),
+            "deflate: a window has 8 to 15 bits");
+    require(within(deflate.level, 1, 9) && within(deflate.memory_level, 1, 9),
+            "deflate: level and memory_level are 1 to 9");
     return std::make_shared<const server_options>(std::move(options));
 }
 
@@ -128,6 +134,7 @@ private:
     [[nodiscard]] bool owned() const noexcept { return !strands_; }
     void make_owned_parts();
     void make_embedded_parts();
+    void make_codecs();
     void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
 
     /// Runs something until the drain ends it; `what` names it in the log.
@@ -184,6 +191,20 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     else make_embedded_parts();
     for (const auto& shard : registry_->shards) shard->set_registry(registry_);
     lingerers_ = std::make_unique<lingerers>(owned() ? executor_ : strands_(), context_.options->linger_timeout);
+    if (context_.options->deflate.enabled) make_codecs();
+}
+
+void server::implementation::make_codecs() {
+    const deflate_options& deflate = context_.options->deflate;
+    registry_->deflate = deflate;
+    registry_->codecs = std::make_unique<shared_codecs>(deflate.level, deflate.memory_level);
+    for (const auto& shard : registry_->shards) {
+        if (shard->single_threaded()) {
+            shard->set_codecs(std::make_unique<websocket::codec_pool>(deflate.level, deflate.memory_level));
+        } else {
+            shard->set_codecs(std::make_unique<shared_codecs>(deflate.level, deflate.memory_level));
+        }
+    }
 }
 
 void server::implementation::make_owned_parts() {

@@ -8,6 +8,7 @@
 
 #include <kephas/server/connection_gate.hpp>
 #include <kephas/server/counters.hpp>
+#include <kephas/server/deflate_totals.hpp>
 #include <kephas/server/handler_pool.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/routes.hpp>
@@ -30,6 +31,7 @@ struct server_context {
     logger log;
     std::unique_ptr<connection_gate> gate;
     connection_counters counters{};
+    deflate_totals deflated;               ///< For one client each; broadcasts are counted in the registry.
     std::atomic<std::size_t> clients{0};   ///< Handshakes that are let in, and open connections.
     std::atomic<bool> draining{false};     ///< New connections get 503.
     std::atomic<time_point> serving_since{time_point{}};

@@ -70,6 +70,9 @@ void write_traffic(writer& out, const server_stats& stats) {
     out.counter("kephas_received_bytes_total", "Bytes that were read from connections.", stats.bytes_received);
     out.counter("kephas_sent_bytes_total", "Bytes that were written to connections.", stats.bytes_sent);
     out.counter("kephas_broadcast_dropped_total", "Messages of broadcasts that a client did not get.", stats.broadcast_dropped);
+    out.counter("kephas_deflated_messages_total", "Messages that were compressed, a broadcast once.", stats.deflated_messages);
+    out.counter("kephas_deflated_from_bytes_total", "Bytes of messages that were compressed.", stats.deflated_bytes);
+    out.counter("kephas_deflated_to_bytes_total", "What those bytes became.", stats.deflated_to_bytes);
 }
 
 void write_outbox(writer& out, const server_stats& stats) {

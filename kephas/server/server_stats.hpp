@@ -59,6 +59,9 @@ struct server_stats {
     outbound_totals outbound{};     ///< What was sent to clients, of those too that have left.
     std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.
 
+    std::uint64_t deflated_messages = 0;   ///< Compressed; a broadcast once for all clients that share the parameters.
+    std::uint64_t deflated_bytes = 0, deflated_to_bytes = 0;  ///< Their bytes before and after.
+
     // handlers, each element of a JSON-RPC batch for itself:
     // started = running + completed + failed + cancelled + timed_out
     std::size_t handlers_queued = 0;

@@ -1,3 +1,4 @@
+#include <kephas/proto/session/deflate_frame.hpp>
 #include <kephas/proto/websocket/encoder.hpp>
 
 #include <kephas/server/session.hpp>
@@ -161,8 +162,12 @@ void session::flush(time_point now) {
     std::array<bytes_view, 64> buffers;
     slice scratch = home_->borrow_slab();
     for (;;) {
+        if (deflate_) compress_queued();
         const std::size_t count = out.gather(buffers, scratch.bytes());
-        if (count == 0) break;
+        if (count == 0) {
+            if (deflate_ && !out.empty()) continue;  // pushed behind what was compressed
+            break;
+        }
         std::error_code ec;
         const std::size_t size = stream_->write_some(std::span{buffers}.first(count), ec);
         home_->count(&traffic_counters::bytes_sent, size);
@@ -182,6 +187,16 @@ void session::flush(time_point now) {
     }
     home_->give_back_slab(std::move(scratch));
     if (phase_ == phase::ending) advance_end(now);
+}
+
+/// As much as the next write takes is compressed now, after every overflow policy: with context takeover it has to arrive.
+void session::compress_queued() {
+    while (auto frame = state_->out().take_uncompressed()) {
+        const std::size_t size = frame->size();
+        outbound_frame compressed = deflate_frame(std::move(*frame), deflate_->deflater());
+        if (compressed.as_is) context_.deflated.add(size, compressed.size());
+        state_->out().put_compressed(std::move(compressed));
+    }
 }
 
 void session::writable(std::error_code ec) {

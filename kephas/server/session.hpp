@@ -8,6 +8,7 @@
 #include <kephas/net/stream.hpp>
 
 #include <kephas/server/client_state.hpp>
+#include <kephas/server/deflate_link.hpp>
 #include <kephas/server/job.hpp>
 #include <kephas/server/server_context.hpp>
 #include <kephas/server/shard.hpp>
@@ -96,6 +97,7 @@ private:
     [[nodiscard]] bool paused() const;
     [[nodiscard]] asio::awaitable<void> wait_for_room();
     void flush(time_point now);
+    void compress_queued();
     [[nodiscard]] bool queue_held();
     void end_hopeless_calls();
     void writable(std::error_code ec);
@@ -141,6 +143,7 @@ private:
     std::unique_ptr<std::string> forwarded_;  // the address behind a proxy, until there is a client
     std::shared_ptr<client_state> state_;
     std::optional<session_machine> machine_;
+    std::unique_ptr<deflate_link> deflate_;  // if the client negotiated compression
     read_buffer read_;
     parked_ptr change_waiter_;
     time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end

@@ -67,12 +67,16 @@ void shard::deliver_wakes() {
 void shard::add(std::shared_ptr<client_state> client) {
     const std::lock_guard lock{registry_mutex_};
     const uuid id = client->id();
+    ++shared_windows_[client->shared_window()];
     clients_.emplace(id, std::move(client));
 }
 
 void shard::remove(const uuid& id) {
     const std::lock_guard lock{registry_mutex_};
-    if (auto client = clients_.extract(id)) leaving_.insert(std::move(client));
+    auto client = clients_.extract(id);
+    if (!client) return;
+    --shared_windows_[client.mapped()->shared_window()];
+    leaving_.insert(std::move(client));
 }
 
 void shard::forget(client_state& client) {
@@ -101,6 +105,15 @@ std::shared_ptr<client_state> shard::find(const uuid& id) const {
 std::size_t shard::size() const {
     const std::lock_guard lock{registry_mutex_};
     return clients_.size();
+}
+
+unsigned shard::shared_windows() const {
+    const std::lock_guard lock{registry_mutex_};
+    unsigned bits = 0;
+    for (std::size_t window = 1; window < shared_windows_.size(); ++window) {
+        if (shared_windows_[window] > 0) bits |= 1U << window;
+    }
+    return bits;
 }
 
 void shard::for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const {

@@ -5,6 +5,7 @@
 #include <kephas/base/uuid.hpp>
 
 #include <kephas/proto/session/timer_wheel.hpp>
+#include <kephas/proto/websocket/deflate_codec.hpp>
 
 #include <kephas/net/slab_cache.hpp>
 #include <kephas/net/steady_timer.hpp>
@@ -14,6 +15,7 @@
 
 #include <asio/any_io_executor.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -65,6 +67,10 @@ public:
     [[nodiscard]] slice borrow_slab() override;
     void give_back_slab(slice slab) override;
 
+    /// zlib's contexts for the clients of this shard; only there if the server compresses.
+    [[nodiscard]] websocket::codec_lender& codecs() noexcept { return *codecs_; }
+    void set_codecs(std::unique_ptr<websocket::codec_lender> codecs) noexcept { codecs_ = std::move(codecs); }
+
     /// Unless it is scheduled for an earlier time already.
     void schedule(timer_target& target, time_point deadline);
     void cancel(timer_target& target);
@@ -79,6 +85,8 @@ public:
     void forget(client_state& client);
     [[nodiscard]] std::shared_ptr<client_state> find(const uuid& id) const;
     [[nodiscard]] std::size_t size() const;
+    /// Bit n is set if there are clients whose `shared_window()` is n.
+    [[nodiscard]] unsigned shared_windows() const;
     /// Calls `visit` for each client, with the registry locked: it must not block, add or remove.
     void for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const;
 
@@ -119,6 +127,7 @@ private:
     std::optional<steady_timer> timer_;  // until `stop`: handles to clients keep the shard beyond its executor
     time_point armed_for_ = time_point::max();
     slab_cache slabs_;
+    std::unique_ptr<websocket::codec_lender> codecs_;
 
     traffic_counters traffic_;
     alignas(64) std::atomic<std::uint64_t> calls_started_{0};  // by whoever calls
@@ -131,6 +140,7 @@ private:
     std::unordered_map<uuid, std::shared_ptr<client_state>> clients_;
     std::unordered_map<uuid, std::shared_ptr<client_state>> leaving_;
     outbound_totals forgotten_;
+    std::array<std::uint32_t, 16> shared_windows_{};  // how many of them have each
 };
 
 }  // namespace kephas

@@ -1,12 +1,15 @@
 #!/bin/sh
-# Tests of the chat example: its JavaScript client, the page in Chromium, and a foreign WebSocket client.
+# Tests of the chat example (its JavaScript client, the page in Chromium, a foreign WebSocket client) and of compression.
 #   KEPHAS_CHAT=build/examples/js-chat/kephas-chat test/e2e/run.sh [client.test.mjs] [foreign.test.mjs] [tls.test.mjs] [chat.test.mjs]
+#   KEPHAS_ECHO=build/benchmarks/kephas-echo test/e2e/run.sh deflate.test.mjs
 # CHROMIUM names the browser, /usr/bin/chromium by default. Exit status 77: skipped, something is not there;
 # where CI is set nothing may be skipped. Two at a time would install over each other.
 set -eu
-: "${KEPHAS_CHAT:?has to name the kephas-chat binary}"
-KEPHAS_CHAT=$(realpath -- "$KEPHAS_CHAT")
-export KEPHAS_CHAT
+: "${KEPHAS_CHAT:=}" "${KEPHAS_ECHO:=}"
+[ -n "$KEPHAS_CHAT$KEPHAS_ECHO" ] || { echo "KEPHAS_CHAT has to name the kephas-chat binary, or KEPHAS_ECHO kephas-echo" >&2; exit 2; }
+[ -z "$KEPHAS_CHAT" ] || KEPHAS_CHAT=$(realpath -- "$KEPHAS_CHAT")
+[ -z "$KEPHAS_ECHO" ] || KEPHAS_ECHO=$(realpath -- "$KEPHAS_ECHO")
+export KEPHAS_CHAT KEPHAS_ECHO
 cd -- "$(dirname -- "$0")"
 
 skip() {

@@ -43,6 +43,9 @@ struct model_frame {
     bool replaceable = false;
     std::size_t written = 0;
     bool in_flight = false;
+    bool as_is = false;
+    bool compressed = false;  // or passed over: it may leave, and is not dropped
+    bool taken = false;
 
     [[nodiscard]] bool begun() const noexcept { return written > 0 || in_flight; }
     [[nodiscard]] std::string_view rest() const noexcept { return std::string_view{bytes}.substr(written); }
@@ -54,7 +57,10 @@ struct model {
     const outbound_limits& limits;
     std::vector<model_frame> data, control, close;
     bool closed = false, failed = false, close_written = false;
+    bool compressing = false;
+    std::size_t compress_from = 0;
     outbound_counters counters;
+    deflated_counters deflated;
 
     static std::size_t sum(const std::vector<model_frame>& frames) {
         std::size_t bytes = 0;
@@ -67,7 +73,7 @@ struct model {
     }
     [[nodiscard]] std::size_t first_droppable() const {
         std::size_t first = 0;
-        while (first < data.size() && data[first].begun()) ++first;
+        while (first < data.size() && (data[first].begun() || data[first].compressed || data[first].taken)) ++first;
         return first;
     }
 
@@ -114,6 +120,38 @@ struct model {
         ++counters.queued_messages;
         counters.queued_bytes += size;
         return send_status::queued;
+    }
+
+    // The frame to compress next; null if there is none.
+    model_frame* take() {
+        if (!compressing) return nullptr;
+        std::size_t waiting = 0;
+        for (auto& frame : data) {
+            if (frame.taken) return nullptr;
+            if (!frame.compressed) {
+                if (waiting >= outbound_queue::most_compressed) return nullptr;
+                if (!frame.as_is && frame.bytes.size() >= compress_from) {
+                    frame.taken = true;
+                    return &frame;
+                }
+                frame.compressed = true;
+            }
+            waiting += frame.rest().size();
+        }
+        return nullptr;
+    }
+    void put(const std::string& bytes, bool as_is) {
+        for (auto& frame : data) {
+            if (!frame.taken) continue;
+            if (as_is) {
+                ++deflated.messages;
+                deflated.bytes += frame.bytes.size();
+                deflated.to_bytes += bytes.size();
+            }
+            frame.bytes = bytes;
+            frame.taken = false;
+            frame.compressed = true;
+        }
     }
 
     bool push_control(std::string bytes) {
@@ -168,7 +206,10 @@ struct model {
         const bool begun = !data.empty() && data[0].written > 0;
         if (begun) all.push_back(&data[0]);
         for (auto& frame : control) all.push_back(&frame);
-        for (std::size_t i = begun ? 1 : 0; i < data.size(); ++i) all.push_back(&data[i]);
+        for (std::size_t i = begun ? 1 : 0; i < data.size(); ++i) {
+            if (compressing && !data[i].compressed) return all;
+            all.push_back(&data[i]);
+        }
         for (auto& frame : close) all.push_back(&frame);
         return all;
     }
@@ -247,7 +288,10 @@ public:
             case 7: gather(in.below(5), in.pick(std::array<std::size_t, 6>{0, 1, 7, 64, 1000, 8192})); break;
             case 8: written(gathered_.size()); break;
             case 9: written(std::min(gathered_.size(), in.below(256))); break;
-            case 10: queue_.trim(); break;
+            case 10:
+                if (model_.compressing) compress(in);
+                else queue_.trim();
+                break;
             default: end(in); break;
         }
         compare(in.below(256) * 8);
@@ -255,6 +299,8 @@ public:
 
     void drain() {
         while (!queue_.empty()) {
+            reader none{nullptr, 0};
+            compress(none);
             gather(4, 4096);
             check(!gathered_.empty(), "something waits, but gather gave nothing");
             written(gathered_.size());
@@ -277,15 +323,52 @@ private:
         frame.head_size = static_cast<std::uint8_t>(head_size);
         frame.body = body_of(std::string_view{bytes}.substr(head_size), in.below(4));
         if (serial_ % 5 == 0) queue_.defer_charges();
+        frame.as_is = serial_ % 5 == 0;
+        const bool as_is = frame.as_is;
         const auto status = queue_.push(std::move(frame), policy, key);
-        check(status == model_.push({.bytes = bytes, .key = key}, policy), "push");
+        check(status == model_.push({.bytes = bytes, .key = key, .as_is = as_is}, policy), "push");
+    }
+    // All that is to be compressed, with something happening between taking it and putting it back.
+    void compress(reader& in) {
+        for (;;) {
+            auto frame = queue_.take_uncompressed();
+            const auto* expected = model_.take();
+            check(frame.has_value() == (expected != nullptr), "take_uncompressed");
+            if (!frame) return;
+            const std::string taken =
+                std::string{as_text(bytes_view{frame->head}.first(frame->head_size))} + std::string{frame->body.text()};
+            check(taken == expected->bytes, "another frame was taken");
+            compare(0);
+            for (std::size_t i = in.below(4); i > 0; --i) between(in);
+            if (const auto kind = in.below(4); kind > 0) {
+                const std::string smaller = kind == 3 ? taken + "!" : taken.substr(0, 1 + taken.size() / 3);
+                *frame = {};
+                frame->body = payload{smaller};
+                frame->as_is = true;
+                queue_.put_compressed(std::move(*frame));
+                model_.put(smaller, true);
+            } else {
+                queue_.put_compressed(std::move(*frame));
+                model_.put(taken, false);
+            }
+            compare(0);
+        }
+    }
+    void between(reader& in) {
+        switch (in.below(8)) {
+            case 0: end(in); break;
+            case 1: written(gathered_.size()); break;
+            case 2: gather(4, 4096); break;
+            default: push(in); break;
+        }
+        compare(0);
     }
     void gather(std::size_t elements, std::size_t scratch) {
         scratch_.resize(scratch);
         elements_.assign(elements, bytes_view{});
         elements_.resize(queue_.gather(elements_, scratch_));
         gathered_ = join();
-        if (elements > 0 && scratch > 0) check(gathered_.empty() == queue_.empty(), "gather makes no progress");
+        if (elements > 0 && scratch > 0 && !model_.compressing) check(gathered_.empty() == queue_.empty(), "gather makes no progress");
         model_.gathered(gathered_);
     }
     void written(std::size_t size) {
@@ -310,6 +393,12 @@ private:
             case 3:
             case 4:
             case 5: check(queue_.push_close(as_bytes(bytes)) == model_.push_close(bytes), "push_close"); break;
+            case 6:
+                if (model_.compressing || model_.counters.queued_bytes > 0) break;
+                model_.compressing = true;
+                model_.compress_from = in.below(256);
+                queue_.compress_from(model_.compress_from);
+                break;
             default: break;  // so that most sequences are long
         }
     }
@@ -332,9 +421,11 @@ private:
         check(queue_.has_room(probe) == (!model_.closed && model_.fits(model_.data, probe)), "has_room");
         const auto& c = queue_.counters();
         check(c == model_.counters, "counters");
-        check(
-            c.queued_bytes == c.written_bytes + c.dropped_bytes + c.replaced_bytes + c.discarded_bytes + queue_.bytes(),
-            "bytes are lost");
+        const auto d = queue_.deflated();
+        check(d == model_.deflated, "deflated");
+        check(c.queued_bytes + d.to_bytes == c.written_bytes + c.dropped_bytes + c.replaced_bytes +
+                                                          c.discarded_bytes + queue_.bytes() + d.bytes,
+              "bytes are lost");
         check(c.queued_messages == c.written_messages + c.dropped_messages + c.replaced_messages +
                                        c.discarded_messages + queue_.messages(),
               "messages are lost");

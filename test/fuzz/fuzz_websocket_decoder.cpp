@@ -29,11 +29,11 @@ void drain(websocket::decoder& machine, const websocket::decoder_options& option
         const bytes_view payload = event->payload.view();
         if (event->op == websocket::opcode::text) {
             require(payload.size() <= options.max_text_message);
-            require(event->rsv1 || websocket::is_utf8(payload));
+            require(websocket::is_utf8(payload));
         } else if (event->op == websocket::opcode::binary) {
             require(payload.size() <= options.max_binary_message);
         } else {
-            require(payload.size() <= 125 && !event->rsv1);
+            require(payload.size() <= 125);
         }
         out.events.emplace_back(event->op, std::vector<std::byte>(payload.begin(), payload.end()));
     }
@@ -51,8 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const websocket::decoder_options options{.max_binary_message = (flags & 2U) != 0 ? 1'000'000U : 300U,
                                              .max_text_message = (flags & 4U) != 0 ? 1'000'000U : 200U,
                                              .max_fragments = 20,
-                                             .max_empty_fragments = 5,
-                                             .allow_rsv1 = (flags & 8U) != 0};
+                                             .max_empty_fragments = 5};
     const std::size_t scale = (flags & 16U) != 0 ? 97 : 1;
 
     outcome in_pieces;

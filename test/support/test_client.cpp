@@ -59,7 +59,8 @@ test_client::test_client(const std::string& socket_file) : fd_{::socket(AF_UNIX,
 test_client::test_client(std::unique_ptr<test_transport> transport) : transport_{std::move(transport)} {}
 
 test_client::test_client(test_client&& other) noexcept
-    : fd_{std::exchange(other.fd_, -1)}, transport_{std::move(other.transport_)}, buffer_{std::move(other.buffer_)} {}
+    : fd_{std::exchange(other.fd_, -1)}, transport_{std::move(other.transport_)}, buffer_{std::move(other.buffer_)},
+      deflate_{other.deflate_} {}
 
 test_client::~test_client() { close(); }
 
@@ -75,7 +76,9 @@ std::string test_client::handshake(std::string_view target, std::string_view hea
              " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n" +
              std::string{headers} + "\r\n");
-    return read_head();
+    std::string head = read_head();
+    deflate_ = head.find("permessage-deflate") != std::string::npos;
+    return head;
 }
 
 void test_client::send_raw(bytes_view bytes) {
@@ -149,10 +152,11 @@ received_frame test_client::read_frame() {
     received_frame frame;
     const auto first = static_cast<unsigned char>(buffer_[0]);
     const auto second = static_cast<unsigned char>(buffer_[1]);
-    if ((first & 0x70) != 0) throw std::runtime_error{"reserved bits are set"};
+    if ((first & (deflate_ ? 0x30 : 0x70)) != 0) throw std::runtime_error{"reserved bits are set"};
     if ((second & 0x80) != 0) throw std::runtime_error{"a server must not mask"};
     frame.fin = (first & 0x80) != 0;
     frame.opcode = first & 0x0F;
+    frame.rsv1 = (first & 0x40) != 0;
     std::size_t head = 2;
     std::uint64_t size = second & 0x7F;
     if (size >= 126) {

@@ -18,6 +18,7 @@ struct received_frame {
     bool fin = true;
     int opcode = 0;
     std::string payload;
+    bool rsv1 = false;  ///< Compressed: an error unless permessage-deflate was agreed on.
     bool operator==(const received_frame&) const = default;
 };
 
@@ -101,6 +102,7 @@ private:
     int fd_ = -1;
     std::unique_ptr<test_transport> transport_;  // instead of fd_
     std::string buffer_;
+    bool deflate_ = false;  // RSV1 was agreed on
 };
 
 /// One HTTP request on a connection of its own: the whole response.

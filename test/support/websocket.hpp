@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -95,16 +96,21 @@ inline std::string name(websocket::opcode op) {
 
 inline std::string line(const websocket::decoded& event) {
     std::string out = name(event.op);
-    if (event.rsv1) out += "+rsv1";
     if (!event.payload.empty()) out += " " + to_text(event.payload.view());
     return out;
 }
 
+/// What is done to a decoder before its first bytes.
+using preparation = std::function<void(websocket::decoder&)>;
+
 /// Feeds a decoder as a connection would: to the span that it wants, or with a slice that nobody else has.
 class decoder_driver {
 public:
-    explicit decoder_driver(websocket::role role = websocket::role::server, websocket::decoder_options options = {})
-        : decoder{role, options} {}
+    explicit decoder_driver(websocket::role role = websocket::role::server, websocket::decoder_options options = {},
+                            const preparation& prepare = {})
+        : decoder{role, options} {
+        if (prepare) prepare(decoder);
+    }
 
     void feed(bytes_view input) {
         while (!input.empty()) {
@@ -139,8 +145,8 @@ public:
 
 /// The events of `input` fed in pieces of at most `step` bytes, after a first piece of `first`.
 inline lines decode(bytes_view input, std::size_t first, std::size_t step, websocket::role role,
-                    websocket::decoder_options options) {
-    decoder_driver driver{role, options};
+                    websocket::decoder_options options, const preparation& prepare = {}) {
+    decoder_driver driver{role, options, prepare};
     driver.feed(input.first(std::min(first, input.size())));
     for (input = input.subspan(std::min(first, input.size())); !input.empty();) {
         const std::size_t size = std::min(step, input.size());
@@ -153,21 +159,21 @@ inline lines decode(bytes_view input, std::size_t first, std::size_t step, webso
 /// The events of `input`, which must be the same whole, byte by byte and at every split; otherwise a line says where
 /// they differ.
 inline lines decode(const bytes& input, websocket::role role = websocket::role::server,
-                    websocket::decoder_options options = {}) {
+                    websocket::decoder_options options = {}, const preparation& prepare = {}) {
     constexpr std::size_t whole = static_cast<std::size_t>(-1);
-    const lines expected = decode(input, whole, whole, role, options);
+    const lines expected = decode(input, whole, whole, role, options, prepare);
     const auto differs = [&](const std::string& where, const lines& found) {
         lines out{"differs " + where};
         out.insert(out.end(), found.begin(), found.end());
         return out;
     };
     for (const std::size_t step : {1U, 2U, 3U, 7U, 1000U})
-        if (auto found = decode(input, 0, step, role, options); found != expected)
+        if (auto found = decode(input, 0, step, role, options, prepare); found != expected)
             return differs("in steps of " + std::to_string(step), found);
     // every place near the ends, and a sample of those in the middle of what is long
     const std::size_t stride = std::max<std::size_t>(1, input.size() / 400);
     for (std::size_t split = 0; split < input.size(); split += split < 64 ? 1 : stride)
-        if (auto found = decode(input, split, whole, role, options); found != expected)
+        if (auto found = decode(input, split, whole, role, options, prepare); found != expected)
             return differs("split at " + std::to_string(split), found);
     return expected;
 }

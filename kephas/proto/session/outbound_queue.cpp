@@ -133,6 +133,47 @@ void outbound_queue::discard() noexcept {
     release_entries();
 }
 
+void outbound_queue::compress_from(std::size_t threshold) {
+    compression_ = std::make_unique<compression>();
+    compression_->threshold = threshold;
+}
+
+std::optional<outbound_frame> outbound_queue::take_uncompressed() noexcept {
+    if (!compression_ || compression_->taken) return std::nullopt;
+    compression& state = *compression_;
+    while (state.ready < count_ && state.ready_bytes < most_compressed) {
+        entry& next = at(state.ready);
+        const std::size_t size = next.frame.size();
+        if (!next.frame.as_is && size >= state.threshold) {
+            state.taken = true;
+            state.taken_size = size;
+            release(next);
+            return std::exchange(next.frame, outbound_frame{});
+        }
+        ++state.ready;
+        state.ready_bytes += size;
+    }
+    return std::nullopt;
+}
+
+void outbound_queue::put_compressed(outbound_frame&& frame) noexcept {
+    if (!compression_ || !std::exchange(compression_->taken, false)) return;  // discarded meanwhile
+    compression& state = *compression_;
+    const std::size_t size = frame.size();
+    if (frame.as_is) {
+        ++state.counters.messages;
+        state.counters.bytes += state.taken_size;
+        state.counters.to_bytes += size;
+    }
+    entry& place = at(state.ready);
+    release(place);
+    place.frame = std::move(frame);
+    if (state.ready < charged_) charge(place);
+    ++state.ready;
+    state.ready_bytes += size;
+    data_bytes_ += size - state.taken_size;
+}
+
 std::size_t outbound_queue::gather(std::span<bytes_view> out, mutable_bytes scratch) noexcept {
     gather_list list{out, scratch};
     data_in_flight_ = control_in_flight_ = 0;
@@ -140,8 +181,9 @@ std::size_t outbound_queue::gather(std::span<bytes_view> out, mutable_bytes scra
     // The frame that has begun, then control frames, then the data, then the close frame.
     bool more = front_written_ == 0 || gather_data(list, 0);
     more = more && (close_at_ == 0 || gather_controls(list));
-    for (std::size_t i = data_in_flight_; more && i < count_; ++i) more = gather_data(list, i);
-    if (more && close_queued() && !list.full()) {
+    const std::size_t ready = compression_ ? compression_->ready : count_;
+    for (std::size_t i = data_in_flight_; more && i < ready; ++i) more = gather_data(list, i);
+    if (more && ready == count_ && close_queued() && !list.full()) {
         close_in_flight_ = true;
         list.copy(bytes_view{control_}.subspan(close_at_ + close_part_written_));
     }
@@ -176,9 +218,9 @@ void outbound_queue::trim() noexcept {
 // Whether `size` would fit if everything that may be dropped was.
 bool outbound_queue::can_make_room(std::size_t size) const noexcept {
     const std::size_t kept = first_droppable();
-    std::size_t kept_bytes = 0;
-    for (std::size_t i = 0; i < kept; ++i) kept_bytes += at(i).frame.size();
-    return fits(kept, kept_bytes - front_written_, size);
+    std::size_t kept_bytes = data_bytes_;
+    for (std::size_t i = kept; i < count_; ++i) kept_bytes -= at(i).frame.size();
+    return fits(kept, kept_bytes, size);
 }
 
 // Puts `frame` in the place of the queued one with its key. If there is one but the new one does not fit there,
@@ -275,6 +317,10 @@ void outbound_queue::release_entries() noexcept {
     if (entries_ != nullptr) std::allocator<entry>{}.deallocate(entries_, capacity_);
     entries_ = nullptr;
     capacity_ = head_ = count_ = 0;
+    if (!compression_) return;
+    compression_->ready = 0;
+    compression_->ready_bytes = 0;
+    compression_->taken = false;
 }
 
 std::size_t outbound_queue::cost_of(const payload& body) const noexcept {
@@ -327,10 +373,10 @@ void outbound_queue::discard_close() noexcept {
 
 // Leaves the close frame, what has begun, and what the kernel may be taking just now.
 void outbound_queue::discard_unbegun() noexcept {
-    const std::size_t kept = first_droppable();
+    const std::size_t kept = first_unbegun();
     while (count_ > kept) {
         entry& last = at(count_ - 1);
-        const std::size_t size = last.frame.size();
+        const std::size_t size = compression_ ? forget_ready(count_ - 1, last.frame.size()) : last.frame.size();
         data_bytes_ -= size;
         ++counters_.discarded_messages;
         counters_.discarded_bytes += size;
@@ -350,6 +396,16 @@ void outbound_queue::discard_unbegun() noexcept {
     close_at_ = end;
     control_bytes_ -= size;
     counters_.discarded_bytes += size;
+}
+
+// The entry `index`, with a frame of `size`, is going to be removed: how many bytes it counts with.
+std::size_t outbound_queue::forget_ready(std::size_t index, std::size_t size) noexcept {
+    if (index == compression_->ready && std::exchange(compression_->taken, false)) return compression_->taken_size;
+    if (index < compression_->ready) {
+        --compression_->ready;
+        compression_->ready_bytes -= size;
+    }
+    return size;
 }
 
 // False if there was no room for all of it.
@@ -387,6 +443,7 @@ void outbound_queue::take_front(std::size_t& size) noexcept {
     const std::size_t taken = std::min(rest, size);
     size -= taken;
     data_bytes_ -= taken;
+    if (compression_) compression_->ready_bytes -= taken;
     if (taken < rest) {
         front_written_ += taken;
         data_in_flight_ = 0;
@@ -398,6 +455,7 @@ void outbound_queue::take_front(std::size_t& size) noexcept {
     head_ = (head_ + 1) & (capacity_ - 1);
     --count_;
     if (charged_ > 0) --charged_;
+    if (compression_) --compression_->ready;
     --data_in_flight_;
     ++counters_.written_messages;
 }

@@ -4,9 +4,12 @@
 #include <kephas/base/memory_budget.hpp>
 #include <kephas/base/payload.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,6 +31,7 @@ enum class overflow_policy : std::uint8_t {
 struct outbound_frame {
     std::array<std::byte, 14> head;  ///< WebSocket frame header (up to 10 bytes unmasked) and a command id.
     std::uint8_t head_size = 0;
+    bool as_is = false;  ///< Not to be compressed: it is already, or that would be in vain.
     payload body;
 
     [[nodiscard]] std::size_t size() const noexcept { return head_size + body.size(); }
@@ -39,7 +43,8 @@ struct outbound_limits {
     std::size_t max_control_bytes = 4 * 1024;  ///< Reserved for pongs, pings and close frames; our close always fits.
 };
 
-/// Every byte that was ever queued is in exactly one of the other counters, or still queued. Bytes are those of all
+/// Every byte that was ever queued is in exactly one of the other counters, or still queued, or was saved by compressing
+/// it there (`deflated_counters`). Bytes are those of all
 /// frames, messages are data frames only (as `bytes()` and `messages()`). Of a message that is cut off by
 /// `discard()`, the part already written counts among the written bytes.
 struct outbound_counters {
@@ -50,6 +55,14 @@ struct outbound_counters {
     std::uint64_t replaced_messages = 0, replaced_bytes = 0;    ///< By `latest`.
     std::uint64_t discarded_messages = 0, discarded_bytes = 0;  ///< Still queued when the connection ended.
     bool operator==(const outbound_counters&) const = default;
+};
+
+/// What was compressed while it was queued: the difference between the last two is what it saved.
+struct deflated_counters {
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;     ///< Before.
+    std::uint64_t to_bytes = 0;  ///< And after.
+    bool operator==(const deflated_counters&) const = default;
 };
 
 /// The frames that wait for one client, in order. Data frames are bounded in number and bytes; control frames have a
@@ -88,6 +101,17 @@ public:
     /// for it is ignored.
     void discard() noexcept;
 
+    /// From now on data frames of at least `threshold` bytes are given to the caller to be compressed before they leave.
+    /// To be called before anything has left.
+    void compress_from(std::size_t threshold);
+    /// The next frame to compress, if there is one: its place is kept until `put_compressed`. Frames that are smaller,
+    /// or `as_is`, are passed over. From here on none of these is dropped, because what is compressed with context
+    /// takeover has to arrive: hence only as much is given as fits into one large write (64 KiB), and more once that
+    /// has left.
+    [[nodiscard]] std::optional<outbound_frame> take_uncompressed() noexcept;
+    /// Puts what was taken back into its place, `as_is` if it is compressed now.
+    void put_compressed(outbound_frame&& frame) noexcept;
+
     /// Fills `out` with the bytes to write next, in order: what is left of a frame is copied to `scratch` if that is at
     /// most `copy_threshold` bytes, one after the other, so that many small frames are one buffer; bodies above it are
     /// referenced, and stay valid until `written()`, whatever is pushed in between. Returns how many elements of `out`
@@ -112,6 +136,9 @@ public:
     /// Our close frame has left completely.
     [[nodiscard]] bool close_written() const noexcept { return close_written_; }
     [[nodiscard]] const outbound_counters& counters() const noexcept { return counters_; }
+    [[nodiscard]] deflated_counters deflated() const noexcept {
+        return compression_ ? compression_->counters : deflated_counters{};
+    }
 
     void trim() noexcept;  ///< Gives memory back if the queue is empty.
 
@@ -120,6 +147,7 @@ public:
     void defer_charges() noexcept { charges_deferred_ = true; }
 
     static constexpr std::size_t copy_threshold = 2048;
+    static constexpr std::size_t most_compressed = 64 * 1024;
 
 private:
     struct entry {
@@ -143,9 +171,14 @@ private:
     void charge(entry& fresh) noexcept;
     void charge_new() noexcept;
     void release(entry& old) noexcept;
-    // Frames from here on may be dropped: those before are with the kernel, or begun.
-    [[nodiscard]] std::size_t first_droppable() const noexcept {
+    // Frames before this one are with the kernel, or begun.
+    [[nodiscard]] std::size_t first_unbegun() const noexcept {
         return data_in_flight_ == 0 && front_written_ > 0 ? 1 : data_in_flight_;
+    }
+    // Frames from here on may be dropped: those before are that, or have been compressed.
+    [[nodiscard]] std::size_t first_droppable() const noexcept {
+        if (!compression_) return first_unbegun();
+        return std::max<std::size_t>(first_unbegun(), compression_->ready + (compression_->taken ? 1 : 0));
     }
     [[nodiscard]] bool can_make_room(std::size_t size) const noexcept;
     [[nodiscard]] bool replace(outbound_frame& frame, std::uint64_t key, std::size_t size);
@@ -162,6 +195,7 @@ private:
     void append_close(bytes_view frame);
     void discard_close() noexcept;
     void discard_unbegun() noexcept;
+    std::size_t forget_ready(std::size_t index, std::size_t size) noexcept;
 
     [[nodiscard]] bool gather_data(gather_list& list, std::size_t index) noexcept;
     [[nodiscard]] bool gather_controls(gather_list& list) noexcept;
@@ -182,6 +216,18 @@ private:
     std::uint32_t ring_charged_ = 0;    // ... and for how many the ring itself is
     std::size_t data_bytes_ = 0;        // that wait
     std::size_t front_written_ = 0;     // how much of the first entry has left
+
+    // How many of the first entries may leave, and how many bytes of them wait. The next one may be taken: then its
+    // frame is empty, and counts with the size that it had.
+    struct compression {
+        std::size_t threshold = 0;
+        std::size_t ready_bytes = 0;
+        std::size_t taken_size = 0;
+        std::uint32_t ready = 0;
+        bool taken = false;
+        deflated_counters counters;
+    };
+    std::unique_ptr<compression> compression_;  // most queues have none
 
     // Control frames, each behind a byte with its size; then, from `close_at_` to the end, our close frame.
     std::vector<std::byte> control_;

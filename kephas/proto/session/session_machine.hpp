@@ -7,20 +7,23 @@
 #include <kephas/proto/session/token_bucket.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
 #include <kephas/proto/websocket/decoder.hpp>
+#include <kephas/proto/websocket/inflater.hpp>
 #include <kephas/proto/websocket/mask.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 
 namespace kephas {
 
 /// What one side of a WebSocket connection tolerates. Zero disables a deadline or a rate, and only those.
 struct session_options {
-    std::size_t max_binary_message = 10 * 1024 * 1024 + 4;  ///< Bytes on the wire, command id included. More: 1009.
+    std::size_t max_binary_message = 10 * 1024 * 1024 + 4;  ///< Bytes of payload, command id included. More: 1009.
     std::size_t max_text_message = 512 * 1024;              ///< Bytes. More: 1009.
     std::uint32_t max_fragments = 131'072;                  ///< Per message. More: 1008.
     std::uint32_t max_empty_fragments = 1'024;              ///< In a row. More: 1008.
@@ -35,7 +38,7 @@ struct session_options {
     duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to theirs.
 };
 
-/// A complete data message. The payload's bytes are unmasked, and valid UTF-8 if it is text.
+/// A complete data message. The payload's bytes are unmasked and inflated, and valid UTF-8 if it is text.
 struct message_received {
     websocket::opcode opcode = websocket::opcode::binary;
     slice payload;
@@ -70,6 +73,10 @@ class session_machine {
 public:
     /// `options` must outlive the machine. For `role::client`, `mask_seed` starts the sequence of masking keys.
     session_machine(websocket::role role, const session_options& options, time_point now, std::uint64_t mask_seed = 0);
+    /// permessage-deflate was negotiated: what comes in may be compressed. To be called before the first bytes.
+    void use_deflate(std::unique_ptr<websocket::inflater> inflater) noexcept {
+        decoder_.use_deflate(std::move(inflater));
+    }
 
     /// Where the next bytes should be read to: a span inside a message that is being assembled, or, when it is empty,
     /// any buffer that is then passed to `handle`.

@@ -28,8 +28,7 @@ decoder::decoder(role self, const decoder_options& options) noexcept
       max_text_message_{options.max_text_message},
       max_fragments_{options.max_fragments},
       max_empty_fragments_{options.max_empty_fragments},
-      role_{self},
-      allow_rsv1_{options.allow_rsv1} {}
+      role_{self} {}
 
 mutable_bytes decoder::want() const noexcept {
     if (fault_ != fault::none || !in_frame_ || is_control(frame_)) return {};
@@ -83,6 +82,8 @@ void decoder::stop() noexcept {
     assembly_ = {};
     control_ = {};
     consumed_ = assembled_ = 0;
+    compressed_ = false;
+    if (inflater_) inflater_->stop();
 }
 
 // True once a frame has begun; false when bytes are missing or the header is a violation.
@@ -127,7 +128,7 @@ std::size_t decoder::parse_header(const std::byte* from, std::size_t available) 
 
     if (const unsigned rsv = first & rsv_bits; rsv != 0) [[unlikely]] {
         // RFC 7692 6.1: only on the first frame of a data message
-        const bool compressed = rsv == rsv1_bit && allow_rsv1_ && (op == opcode::text || op == opcode::binary);
+        const bool compressed = rsv == rsv1_bit && inflater_ && (op == opcode::text || op == opcode::binary);
         if (!compressed) return refuse(fault::reserved_bits);
     }
     if (!is_known(first & opcode_bits)) return refuse(fault::reserved_opcode);
@@ -166,12 +167,14 @@ void decoder::begin_frame(opcode op, bool fin, bool rsv1, std::uint64_t size) no
     if (!is_control(op)) {
         if (op != opcode::continuation) {
             message_ = op;
-            rsv1_ = rsv1;
+            compressed_ = rsv1;
+            if (rsv1) inflater_->begin(message_limit(), op == opcode::text);
             text_.reset();
             fragments_ = empty_fragments_ = 0;
         }
         fin_ = fin;
-        if (size > message_limit() - assembled_)  // before a byte of the payload is kept
+        const bool fits = compressed_ ? inflater_->expect(size) : size <= message_limit() - assembled_;
+        if (!fits)  // before a byte of the payload is kept
             return fail(message_ == opcode::text ? fault::text_too_big : fault::binary_too_big);
         const bool fragment = !fin || op == opcode::continuation;
         if (fragment) {
@@ -185,6 +188,8 @@ void decoder::begin_frame(opcode op, bool fin, bool rsv1, std::uint64_t size) no
 
 std::optional<decoded> decoder::read_payload() {
     const bool control = is_control(frame_);
+    if (compressed_ && !control) [[unlikely]]
+        return read_compressed();
     const std::size_t available = input_.size() - consumed_;
     const bool untouched = control ? control_.empty() : fin_ && assembled_ == 0;
     if (untouched && available >= missing_) [[likely]] {  // all of it lies in the input: it stays there
@@ -221,6 +226,36 @@ std::optional<decoded> decoder::read_payload() {
     return std::nullopt;
 }
 
+// What is here of a compressed frame is inflated, and let go.
+std::optional<decoded> decoder::read_compressed() {
+    const std::size_t size = std::min(input_.size() - consumed_, missing_);
+    const mutable_bytes bytes = input_.bytes().subspan(consumed_, size);
+    unmask(bytes);
+    consumed_ += size;
+    missing_ -= size;
+    if (!accept(inflater_->consume(bytes)) || missing_ > 0) return std::nullopt;
+    in_frame_ = false;
+    return fin_ ? end_compressed() : std::nullopt;
+}
+
+std::optional<decoded> decoder::end_compressed() {
+    if (!accept(inflater_->finish())) return std::nullopt;
+    compressed_ = false;
+    return deliver(inflater_->take());
+}
+
+bool decoder::accept(inflater::status status) noexcept {
+    switch (status) {
+        case inflater::status::good: return true;
+        case inflater::status::too_big:
+            fail(message_ == opcode::text ? fault::text_too_big : fault::binary_too_big);
+            break;
+        case inflater::status::invalid: fail(fault::not_deflate); break;
+        case inflater::status::not_utf8: fail(fault::text_not_utf8); break;
+    }
+    return false;
+}
+
 // The current frame has arrived, in pieces or as a fragment.
 std::optional<decoded> decoder::end_frame() {
     in_frame_ = false;
@@ -241,9 +276,9 @@ std::optional<decoded> decoder::end_frame() {
 decoded decoder::deliver(slice payload) noexcept {
     if (is_control(frame_)) {
         if (frame_ == opcode::close) stop();  // RFC 6455 5.5.1: nothing follows
-        return {frame_, false, std::move(payload)};
+        return {frame_, std::move(payload)};
     }
-    return {std::exchange(message_, opcode::continuation), rsv1_, std::move(payload)};
+    return {std::exchange(message_, opcode::continuation), std::move(payload)};
 }
 
 // `size` masked bytes lie behind what was assembled so far.
@@ -265,7 +300,7 @@ void decoder::check_close(bytes_view payload) noexcept {  // RFC 6455 5.5.1 and 
 
 // False for what can never become text; true for what is no text at all.
 bool decoder::check_text(bytes_view bytes) noexcept {
-    if (message_ != opcode::text || rsv1_ || text_.consume(bytes)) return true;
+    if (message_ != opcode::text || text_.consume(bytes)) return true;
     fail(fault::text_not_utf8);
     return false;
 }
@@ -336,6 +371,7 @@ violation decoder::failure() const {
         case fault::close_code_invalid: return protocol("invalid close code");
         case fault::close_reason_not_utf8: return {close_code::invalid_payload, "close reason is not UTF-8"};
         case fault::text_not_utf8: return {close_code::invalid_payload, "text is not UTF-8"};
+        case fault::not_deflate: return {close_code::invalid_payload, "compressed message is invalid"};
     }
     return {close_code::normal, {}};
 }

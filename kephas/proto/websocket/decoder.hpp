@@ -4,6 +4,7 @@
 #include <kephas/base/slice.hpp>
 
 #include <kephas/proto/websocket/close_code.hpp>
+#include <kephas/proto/websocket/inflater.hpp>
 #include <kephas/proto/websocket/mask.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 #include <kephas/proto/websocket/utf8.hpp>
@@ -11,8 +12,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace kephas::websocket {
 
@@ -22,15 +25,12 @@ struct decoder_options {
     std::size_t max_text_message = 512 * 1024;              ///< The same for text.
     std::uint32_t max_fragments = 131'072;                  ///< Per message. More: 1008.
     std::uint32_t max_empty_fragments = 1'024;              ///< In a row. More: 1008.
-    bool allow_rsv1 = false;  ///< An extension that uses RSV1 was negotiated: `decoded::rsv1` tells, and such text is
-                              ///< not checked, because it is not text yet.
 };
 
 /// A complete data message, or a control frame.
 struct decoded {
     opcode op = opcode::binary;  ///< Never `continuation`.
-    bool rsv1 = false;
-    slice payload;  ///< Unmasked; valid UTF-8 if it is text. A part of the input, or a buffer of its own.
+    slice payload;  ///< Unmasked, inflated; valid UTF-8 if it is text. A part of the input, or a buffer of its own.
 };
 
 /// Why the peer's bytes cannot be decoded any further.
@@ -43,10 +43,14 @@ struct violation {
 ///
 /// Frames are unmasked where they lie, and one that arrived complete leaves as a part of the input. A message that
 /// arrives in pieces is assembled in a buffer that holds at most twice what has arrived (256 bytes at least), whatever
-/// its header announces. Throws nothing but `std::bad_alloc`.
+/// its header announces. A compressed message is inflated as it arrives (see `inflater`), and all limits are those of
+/// what it inflates to. Throws nothing but `std::bad_alloc`.
 class decoder {
 public:
     explicit decoder(role self, const decoder_options& options = {}) noexcept;
+
+    /// permessage-deflate was negotiated. To be called before the first bytes; without it RSV1 is a violation.
+    void use_deflate(std::unique_ptr<inflater> inflater) noexcept { inflater_ = std::move(inflater); }
 
     /// Where the next bytes would best be read to, or an empty span. Valid until the next call of a member that
     /// is not const.
@@ -71,9 +75,11 @@ public:
     /// Whether a frame or a message has begun to arrive, and not ended.
     [[nodiscard]] bool unfinished() const noexcept;
     /// How much of the payload of the unfinished message has arrived.
-    [[nodiscard]] std::size_t arrived() const noexcept { return assembled_; }
-    /// The size of the buffer in which the unfinished message is assembled.
-    [[nodiscard]] std::size_t capacity() const noexcept { return assembly_.size(); }
+    [[nodiscard]] std::size_t arrived() const noexcept { return compressed_ ? inflater_->arrived() : assembled_; }
+    /// The size of the memory in which the unfinished message is assembled.
+    [[nodiscard]] std::size_t capacity() const noexcept {
+        return compressed_ ? inflater_->capacity() : assembly_.size();
+    }
 
     /// Lets go of all memory and ignores whatever comes from now on.
     void stop() noexcept;
@@ -102,12 +108,16 @@ private:
         close_code_invalid,
         close_reason_not_utf8,
         text_not_utf8,
+        not_deflate,
     };
 
     bool read_header();
     std::size_t parse_header(const std::byte* from, std::size_t available) noexcept;
     void begin_frame(opcode op, bool fin, bool rsv1, std::uint64_t size) noexcept;
     std::optional<decoded> read_payload();
+    std::optional<decoded> read_compressed();
+    std::optional<decoded> end_compressed();
+    bool accept(inflater::status status) noexcept;
     std::optional<decoded> end_frame();
     decoded deliver(slice payload) noexcept;
     void assemble(std::size_t size) noexcept;
@@ -137,16 +147,16 @@ private:
     std::array<std::byte, 14> head_{};   // a header that was cut
     std::uint8_t head_size_ = 0;
     role role_;
-    bool allow_rsv1_;
     bool in_frame_ = false;  // a header was read and its payload is not complete
     bool fin_ = false;
-    bool rsv1_ = false;                      // of the message
+    bool compressed_ = false;                // the unfinished message; then there is an inflater
     opcode frame_ = opcode::continuation;    // of the current frame
     opcode message_ = opcode::continuation;  // of the unfinished message; continuation if there is none
     utf8_checker text_;
     fault fault_ = fault::none;
+    std::unique_ptr<inflater> inflater_;  // if permessage-deflate was negotiated
 };
 
-static_assert(sizeof(decoder) <= 160 || sizeof(void*) != 8, "there is one for every idle connection");
+static_assert(sizeof(decoder) <= 168 || sizeof(void*) != 8, "there is one for every idle connection");
 
 }  // namespace kephas::websocket

@@ -56,6 +56,18 @@ struct fixture {
         check_sums();
         return all;
     }
+    // Compresses all that is to be: to the first two characters and an equals sign.
+    int compress() {
+        int count = 0;
+        while (auto taken = queue.take_uncompressed()) {
+            auto small = frame(std::string{static_cast<char>(taken->head[0])} + std::string{taken->body.text().substr(0, 1)} + "=");
+            small.as_is = true;
+            queue.put_compressed(std::move(small));
+            ++count;
+            check_sums();
+        }
+        return count;
+    }
     std::string drain() {
         std::string all;
         while (!queue.empty()) all += write(std::string::npos);
@@ -63,8 +75,9 @@ struct fixture {
     }
     void check_sums() const {
         const auto& c = queue.counters();
-        CHECK(c.queued_bytes ==
-              c.written_bytes + c.dropped_bytes + c.replaced_bytes + c.discarded_bytes + queue.bytes());
+        const auto d = queue.deflated();
+        CHECK(c.queued_bytes + d.to_bytes ==
+              c.written_bytes + c.dropped_bytes + c.replaced_bytes + c.discarded_bytes + queue.bytes() + d.bytes);
         CHECK(c.queued_messages ==
               c.written_messages + c.dropped_messages + c.replaced_messages + c.discarded_messages + queue.messages());
     }
@@ -645,4 +658,114 @@ TEST_CASE_FIXTURE(budget_fixture, "strings and vectors are charged with what the
     CHECK(budget.used() == before + 301);
     one.fail(as_bytes("close"));
     CHECK(budget.used() < before + 100);
+}
+
+TEST_CASE_FIXTURE(fixture, "frames leave only after they were given to be compressed, the small ones excepted") {
+    queue.compress_from(5);
+    CHECK(push("tiny") == send_status::queued);
+    CHECK(push("first") == send_status::queued);
+    auto done = frame("as it is");
+    done.as_is = true;
+    CHECK(queue.push(std::move(done), wait) == send_status::queued);
+    CHECK(push("second") == send_status::queued);
+    CHECK(push_control("<pong>"));
+    CHECK(push_close("<close>"));
+    CHECK(gather() == "<pong>");
+    queue.written(0);
+    CHECK(compress() == 2);
+    CHECK(queue.deflated() == deflated_counters{2, 11, 6});
+    CHECK(drain() == "<pong>tinyfi=as it isse=<close>");
+    CHECK(queue.close_written());
+    CHECK(compress() == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "what was compressed is never dropped, and what comes behind it is") {
+    limits.max_messages = 3;
+    queue.compress_from(0);
+    CHECK(push("a old") == send_status::queued);
+    CHECK(compress() == 1);
+    CHECK(push("b old") == send_status::queued);
+    CHECK(push("c old") == send_status::queued);
+    CHECK(push("d new", overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(queue.counters().dropped_messages == 1);
+    CHECK(compress() == 2);
+    CHECK(push("e new", overflow_policy::drop_oldest) == send_status::full);
+    CHECK(push("e new", overflow_policy::latest, 1) == send_status::full);
+    CHECK(drain() == "a =c =d =");
+}
+
+TEST_CASE_FIXTURE(fixture, "a frame that is being compressed keeps its place whatever is pushed, and counts as it was") {
+    limits.max_messages = 2;
+    queue.compress_from(0);
+    CHECK(push("latest 1", overflow_policy::latest, 7) == send_status::queued);
+    auto taken = queue.take_uncompressed();
+    REQUIRE(taken);
+    CHECK_FALSE(queue.take_uncompressed());
+    CHECK(queue.bytes() == 8);
+    CHECK(queue.messages() == 1);
+    CHECK(gather().empty());
+    CHECK(push("latest 2", overflow_policy::latest, 7) == send_status::queued);
+    CHECK(push("latest 3", overflow_policy::latest, 7) == send_status::queued);
+    CHECK(push("other", overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(queue.counters().replaced_messages == 1);
+    CHECK(queue.counters().dropped_messages == 1);
+    CHECK(push_control("<pong>"));
+    taken->body = payload{"!"};
+    taken->as_is = true;
+    queue.put_compressed(std::move(*taken));
+    CHECK(gather() == "<pong>l!");
+    queue.written(8);
+    CHECK(compress() == 1);
+    CHECK(drain() == "ot=");
+}
+
+TEST_CASE_FIXTURE(fixture, "only as much is compressed as is about to leave") {
+    queue.compress_from(0);
+    for (int i = 0; i < 5; ++i) CHECK(push("x" + std::string(29'999, 'x')) == send_status::queued);
+    int taken = 0;
+    const auto take = [&] {
+        while (auto one = queue.take_uncompressed()) {
+            ++taken;
+            one->as_is = true;
+            queue.put_compressed(std::move(*one));
+        }
+    };
+    take();
+    CHECK(taken == 3);  // the third makes it more than 64 KiB
+    CHECK(write(30'000).size() == 30'000);
+    take();
+    CHECK(taken == 4);
+    while (!queue.empty()) {
+        write(100'000);
+        take();
+    }
+    CHECK(taken == 5);
+}
+
+TEST_CASE_FIXTURE(fixture, "a failure discards what was compressed but not begun, also while one is being compressed") {
+    queue.compress_from(0);
+    for (const char* each : {"one", "two", "three", "four"}) CHECK(push(each) == send_status::queued);
+    auto first = queue.take_uncompressed();
+    queue.put_compressed(std::move(*first));
+    CHECK(write(1) == "o");
+    auto second = queue.take_uncompressed();
+    queue.put_compressed(std::move(*second));
+    auto third = queue.take_uncompressed();
+    queue.fail(as_bytes("close"));
+    check_sums();
+    CHECK(queue.counters().discarded_messages == 3);
+    queue.put_compressed(std::move(*third));
+    check_sums();
+    CHECK_FALSE(queue.take_uncompressed());
+    CHECK(drain() == "neclose");
+
+    fixture other;
+    other.queue.compress_from(0);
+    CHECK(other.push("gone") == send_status::queued);
+    auto gone = other.queue.take_uncompressed();
+    other.queue.discard();
+    other.queue.put_compressed(std::move(*gone));
+    other.check_sums();
+    CHECK(other.queue.empty());
+    CHECK(other.queue.counters().discarded_bytes == 4);
 }

@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 using websocket::opcode;
 using websocket::role;
 
-static_assert(sizeof(session_machine) <= 344 || sizeof(void*) != 8, "there is one for every idle connection");
+static_assert(sizeof(session_machine) <= 352 || sizeof(void*) != 8, "there is one for every idle connection");
 
 namespace {
 

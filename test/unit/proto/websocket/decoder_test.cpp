@@ -174,18 +174,3 @@ TEST_CASE("after a violation nothing more is read") {
     CHECK_FALSE(driver.decoder.unfinished());
     CHECK(driver.decoder.want().empty());
 }
-
-TEST_CASE("an extension may use RSV1 on the first frame of a data message") {  // RFC 7692 6.1
-    const websocket::decoder_options options{.allow_rsv1 = true};
-    const auto found = [&](const bytes& input) { return decode(input, role::server, options); };
-    CHECK(found(frame{opcode::binary, "x", true, true, 4}) == lines{"binary+rsv1 x"});
-    CHECK(found(bytes{frame{opcode::text, "\xFF", false, true, 4}} + frame{opcode::continuation, "\xFE"}) ==
-          lines{"text+rsv1 \xFF\xFE"});  // it is not text before it is inflated
-    CHECK(found(bytes{frame{opcode::text, "a", true, true, 4}} + text("b") + text("\xFF")) ==
-          lines{"text+rsv1 a", "text b", "failed 1007 text is not UTF-8"});
-    CHECK(found(bytes{frame{opcode::text, "a", false, true, 4}} + frame{opcode::continuation, "b", true, true, 4}) ==
-          lines{"failed 1002 reserved bits are set"});
-    CHECK(found(frame{opcode::ping, "", true, true, 4}) == lines{"failed 1002 reserved bits are set"});
-    CHECK(found(frame{opcode::text, "", true, true, 2}) == lines{"failed 1002 reserved bits are set"});
-    CHECK(found(frame{opcode::text, "", true, true, 6}) == lines{"failed 1002 reserved bits are set"});
-}
