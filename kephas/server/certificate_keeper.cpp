@@ -9,6 +9,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -38,18 +39,20 @@ std::shared_ptr<const tls_context> certificate_keeper::current() const {
 }
 
 certificate_reload certificate_keeper::reload() {
-    const time_point deadline = clock::now() + options_.reload_patience;
+    // The caller's thread sleeps, and so it is real time that passes, whoever has the clock.
+    using real_clock = std::chrono::steady_clock;
+    const auto deadline = real_clock::now() + options_.reload_patience;
     for (;;) {
         certificate_reload result;
         {
             const std::lock_guard lock{reload_mutex_};
             result = try_once();
         }
-        if (result.ok() || clock::now() >= deadline) {
+        if (result.ok() || real_clock::now() >= deadline) {
             if (!result.ok()) report(result.problem);
             return result;
         }
-        std::this_thread::sleep_for(std::min(retry_interval, deadline - clock::now()));
+        std::this_thread::sleep_for(std::min(retry_interval, deadline - real_clock::now()));
     }
 }
 
