@@ -102,8 +102,9 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
             co_await respond(http::refusal_response(failure));
             co_return false;
         }
-        if (!place_.hold(used)) {
+        if (!place_.hold(size)) {  // with what came behind the head
             parser.reset();
+            rest = slice{};
             place_.let_go();
             co_await refuse(refusal_reason::handshakes);
             co_return false;

@@ -1,4 +1,5 @@
 // The limits on connections: how many, how fast, from whom, and what they may hold before they are open.
+#include <support/gate.hpp>
 #include <support/running_server.hpp>
 #include <support/test_client.hpp>
 
@@ -15,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 using namespace kephas;
@@ -217,6 +219,29 @@ TEST_CASE("what all unfinished handshakes hold together is limited") {
     }));
 }
 
+TEST_CASE("what comes behind a handshake that is not decided yet counts among what it holds") {
+    gate deciding;
+    router routes;
+    routes.authorize([&](http::request) -> asio::awaitable<authorization> {
+        co_await deciding.wait();
+        co_return authorization::accept();
+    });
+    running_server server{std::move(routes), options_with([](server_options& o) { o.connections.handshake_bytes = 2'000; })};
+    const std::string request =
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    test_client modest{server.port()};
+    modest.send_raw(request + std::string(500, 'x'));
+    REQUIRE(deciding.wait_for_waiting(1));
+    test_client eager{server.port()};
+    eager.send_raw(request + std::string(1'800, 'x'));
+    CHECK(status_of(eager.read_head()) == "503");
+    CHECK(eventually([&] { return server->stats().handshake_bytes == request.size() + 500; }));
+    deciding.open();
+    CHECK(status_of(modest.read_head()) == "101");
+    CHECK(eventually([&] { return server->stats().handshake_bytes == 0; }));
+}
+
 TEST_CASE("more header lines than max_headers are 431, however short they are") {
     const auto request = [](int lines) {
         std::string text = "GET /health HTTP/1.1\r\nHost: localhost\r\n";
@@ -255,6 +280,30 @@ TEST_CASE("files that are being sent take a bounded amount of memory together") 
     slow.close();
     CHECK(eventually([&] { return status_of(http_get(server.port(), "/small.txt")) == "200"; }));
     CHECK(eventually([&] { return http_get(server.port(), "/large.bin").size() > size; }));
+    server.stop();
+    std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("who takes a file byte by byte does not hold its memory for as long as it likes") {
+    const auto folder = std::filesystem::temp_directory_path() / ("kephas-slow-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    constexpr std::size_t size = 8 * 1024 * 1024;
+    std::ofstream{folder / "large.bin", std::ios::binary} << std::string(size, 'x');
+    running_server server{router{}, options_with([&](server_options& o) {
+                              o.listen = {"http://127.0.0.1:0"};
+                              o.files = folder;
+                              o.write_timeout = 100ms;
+                          })};
+    test_client slow{server.port(), 4096};
+    slow.send_raw("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(status_of(slow.read_head()) == "200");
+    char few[256];
+    while (server->stats().connections == 1) {
+        (void)::recv(slow.native_handle(), few, sizeof(few), MSG_DONTWAIT);
+        std::this_thread::sleep_for(1ms);  // the pace of the attack
+    }
+    CHECK(server->stats().response_bytes == 0);
+    CHECK(server->stats().bytes_sent < size);
     server.stop();
     std::filesystem::remove_all(folder);
 }
