@@ -5,10 +5,11 @@
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/tls_context.hpp>
 
+#include <kephas/server/certificate_reload.hpp>
+
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,25 +19,13 @@ namespace kephas {
 
 struct connection_counters;
 
-/// What became of a wish to take up new certificates.
-struct certificate_reload {
-    enum class outcome : std::uint8_t {
-        unchanged,  ///< What is in use is what the files hold. Also without TLS.
-        reloaded,   ///< Connections get the new ones from now on.
-        failed,     ///< The new ones cannot be used; those before stay.
-    };
-    outcome what = outcome::unchanged;
-    std::string problem{};  ///< Of `failed`: names the file and the reason.
-
-    [[nodiscard]] bool ok() const noexcept { return what != outcome::failed; }
-};
-
 /// Hands out the TLS context for new connections and exchanges it when the certificates have changed. A context is
 /// built completely before it takes the place of the one before; connections keep the one that they began with.
 /// Concurrency: any thread.
 class certificate_keeper : public std::enable_shared_from_this<certificate_keeper> {
 public:
-    /// Loads them. `counters` must outlive it. Throws `std::invalid_argument` and `error` as `check_tls_options` and `tls_context` do.
+    /// Loads them. Throws `std::invalid_argument` and `error` as `check_tls_options` and `tls_context` do.
+    /// Lifetime: `counters` must outlive it.
     certificate_keeper(tls_options options, connection_counters& counters, logger log);
 
     [[nodiscard]] std::shared_ptr<const tls_context> current() const;

@@ -2,7 +2,7 @@
 
 #include <kephas/net/stream.hpp>
 
-#include <kephas/server/certificate_keeper.hpp>
+#include <kephas/server/certificate_reload.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/router.hpp>
