@@ -56,7 +56,7 @@ private:
 
     std::size_t limit_;
     std::uint32_t account_;
-    std::atomic<std::size_t> used_{0};
+    alignas(64) std::atomic<std::size_t> used_{0};  // away from what everybody only reads
 };
 
 }  // namespace kephas

@@ -62,7 +62,7 @@ public:
     [[nodiscard]] bool let_go() const noexcept;
 
 private:
-    struct block {
+    struct alignas(16) block {  // and so are the bytes behind it
         std::atomic<std::uint32_t> references{1};
         std::atomic<std::uint64_t> holders{0};  // the account above, how often below; an account without holders is void
         std::size_t size = 0;

@@ -1,3 +1,5 @@
+#include <kephas/base/error.hpp>
+
 #include <kephas/server/outbox.hpp>
 
 #include <algorithm>
@@ -50,21 +52,18 @@ bool outbox::wait_for_room(std::size_t size, std::size_t allocated, parked_ptr w
 }
 
 asio::awaitable<bool> outbox::drained() {
-    bool empty = false;
-    bool failed = false;
-    while (!empty && !failed) {
-        std::error_code ec;
-        co_await park(
-            [&](parked_ptr who) {
-                const std::lock_guard lock{mutex_};
-                empty = queue_.empty();
-                failed = queue_.failed();
-                return !empty && !failed && wait_locked({std::move(who), 0, 0});
-            },
-            ec);
-        if (ec) throw std::system_error{ec};
-    }
-    co_return !failed;
+    bool gone = false;
+    std::error_code ec;  // what it was resumed with: after that the queue may have been filled again, or discarded
+    co_await park(
+        [&](parked_ptr who) {
+            const std::lock_guard lock{mutex_};
+            gone = queue_.failed();
+            return !gone && wait_locked({std::move(who), 0, 0});
+        },
+        ec);
+    if (ec == errc::closed) co_return false;
+    if (ec) throw std::system_error{ec};
+    co_return !gone;
 }
 
 bool outbox::wait_locked(waiter waiting) {
@@ -86,7 +85,7 @@ bool outbox::push_control(bytes_view frame) {
 bool outbox::close(bytes_view close_frame) {
     const std::lock_guard lock{mutex_};
     if (!queue_.push_close(close_frame)) return false;
-    resume_waiters_locked(true);
+    resume_waiters_locked(wake_reason::closing);
     wake_locked();
     return true;
 }
@@ -94,14 +93,14 @@ bool outbox::close(bytes_view close_frame) {
 void outbox::fail(bytes_view close_frame) {
     const std::lock_guard lock{mutex_};
     queue_.fail(close_frame);
-    resume_waiters_locked(true);
+    resume_waiters_locked(wake_reason::gone);
     wake_locked();
 }
 
 void outbox::discard() {
     const std::lock_guard lock{mutex_};
     queue_.discard();
-    resume_waiters_locked(true);
+    resume_waiters_locked(wake_reason::gone);
 }
 
 void outbox::compress_from(std::size_t threshold) {
@@ -134,7 +133,7 @@ std::size_t outbox::gather(std::span<bytes_view> out, mutable_bytes scratch) {
 outbox::progress outbox::written(std::size_t size) {
     const std::lock_guard lock{mutex_};
     queue_.written(size);
-    if (!waiters_.empty()) resume_waiters_locked(false);
+    if (!waiters_.empty()) resume_waiters_locked(wake_reason::progress);
     return {queue_.bytes(), queue_.close_written()};
 }
 
@@ -167,12 +166,15 @@ void outbox::wake_locked() noexcept {
     if (!std::exchange(wake_pending_, true)) owner_.wake();
 }
 
-void outbox::resume_waiters_locked(bool all) {
+void outbox::resume_waiters_locked(wake_reason reason) {
     // Everybody for whom there is room now, in the order in which they came: whoever finds it taken waits again.
     // Waking fewer would strand those behind one that was cancelled meanwhile.
     std::erase_if(waiters_, [&](const waiter& waiting) {
-        if (!all && !served_locked(waiting)) return false;
-        waiting.who->resume();
+        const bool for_room = waiting.size > 0;
+        const bool in_vain = reason == wake_reason::gone || (reason == wake_reason::closing && for_room);
+        if (!in_vain && !served_locked(waiting)) return false;
+        if (in_vain && !for_room) waiting.who->resume(make_error_code(errc::closed));
+        else waiting.who->resume();
         return true;
     });
 }

@@ -84,7 +84,8 @@ public:
 
 private:
     void wake_locked() noexcept;
-    void resume_waiters_locked(bool all);
+    enum class wake_reason : std::uint8_t { progress, closing, gone };
+    void resume_waiters_locked(wake_reason reason);
 
     struct waiter {
         parked_ptr who;

@@ -10,7 +10,9 @@
 namespace kephas {
 
 namespace {
-constexpr std::uint32_t largest_idle_ring = 64;  // entries; a larger one goes at once when the queue is empty
+constexpr std::uint32_t smallest_ring = 4;   // entries
+constexpr std::uint32_t largest_kept_ring = 32;
+constexpr std::size_t always_affordable = 64 * 1024;  // while nothing is left by a write
 }
 
 /// What `gather` fills: consecutive copies share one element of `out`.
@@ -74,9 +76,9 @@ send_status outbound_queue::push(outbound_frame&& frame, overflow_policy policy,
     const std::size_t size = frame.size();
     const bool replaceable = policy == overflow_policy::latest;
     if (replaceable && count_ > 0 && replace(frame, key, size)) return send_status::queued;
-    if (!fits(count_, data_bytes_, size) || !affordable(count_, cost_of(frame.body))) {
+    if (!fits(count_, data_bytes_, size) || !affordable(count_, frame.body)) {
         if (policy == overflow_policy::wait || policy == overflow_policy::close) return send_status::full;
-        if (policy == overflow_policy::drop_newest || !can_make_room(size)) {
+        if (policy == overflow_policy::drop_newest || first_droppable() == count_ || !can_make_room(size)) {
             ++counters_.refused_messages;
             counters_.refused_bytes += size;
             return send_status::full;
@@ -202,10 +204,10 @@ void outbound_queue::written(std::size_t size) noexcept {
     data_in_flight_ = control_in_flight_ = 0;
     close_in_flight_ = false;
     if (failed_) discard_unbegun();
-    charges_deferred_ = false;
     stalled_ = count_ > 0;
-    charge_new();
-    if (count_ == 0 && capacity_ > largest_idle_ring) release_entries();
+    const bool own_burst = std::exchange(charges_deferred_, false);
+    if (stalled_) charge_new();
+    else release_idle_ring(own_burst);
 }
 
 void outbound_queue::trim() noexcept {
@@ -230,20 +232,22 @@ bool outbound_queue::replace(outbound_frame& frame, std::uint64_t key, std::size
         entry& old = at(i);
         if (!old.replaceable || old.key != key) continue;
         const std::size_t old_size = old.frame.size();
-        const bool in_place = size > 0 && fits(count_ - 1, data_bytes_ - old_size, size) &&
-                              affordable(count_ - 1, cost_of(frame.body));
-        if (!in_place && !can_make_room(size)) return false;
+        const bool charged = old.charged != entry::charge::none;
+        release(old);  // first, because the new one may cost as much
+        const bool in_place = size > 0 && fits(count_ - 1, data_bytes_ - old_size, size) && affordable(count_ - 1, frame.body);
+        if (!in_place && !can_make_room(size)) {
+            if (charged) charge(old);
+            return false;
+        }
         ++counters_.replaced_messages;
         counters_.replaced_bytes += old_size;
         data_bytes_ -= old_size;
         if (!in_place) {
-            release(old);
             erase(i, 1);
             return false;
         }
-        release(old);
         old.frame = std::move(frame);
-        if (i < charged_) charge(old);
+        if (charged) charge(old);
         data_bytes_ += size;
         ++counters_.queued_messages;
         counters_.queued_bytes += size;
@@ -258,7 +262,7 @@ void outbound_queue::drop_oldest(std::size_t size, const payload& body) noexcept
     std::size_t dropped = 0;
     // Dropping gives nothing back to the budget as long as others hold the same bytes.
     while (first + dropped < count_ &&
-           (!fits(count_ - dropped, data_bytes_, size) || !affordable(count_ - dropped, cost_of(body)))) {
+           (!fits(count_ - dropped, data_bytes_, size) || !affordable(count_ - dropped, body))) {
         entry& old = at(first + dropped);
         const std::size_t old_size = old.frame.size();
         release(old);
@@ -295,7 +299,8 @@ void outbound_queue::erase(std::size_t index, std::size_t how_many) noexcept {
 }
 
 void outbound_queue::grow() {
-    const std::uint32_t larger = capacity_ == 0 ? 4 : capacity_ * 2;
+    // Most queues hold little; one that holds more grows in few steps.
+    const std::uint32_t larger = capacity_ == 0 ? smallest_ring : capacity_ * (capacity_ < 256 ? 8 : 2);
     entry* const entries = std::allocator<entry>{}.allocate(larger);
     for (std::uint32_t i = 0; i < count_; ++i) {
         std::construct_at(entries + i, std::move(at(i)));
@@ -323,10 +328,16 @@ void outbound_queue::release_entries() noexcept {
     compression_->taken = false;
 }
 
-std::size_t outbound_queue::cost_of(const payload& body) const noexcept {
-    if (budget_ == nullptr) return 0;
+bool outbound_queue::affordable(std::size_t messages, const payload& body) const noexcept {
+    if (messages == 0 || budget_ == nullptr) return true;
     const slice* const shared = body.shared();
-    return shared != nullptr ? budget_->cost_of(*shared) : body.allocated();
+    return affordable(messages, shared != nullptr ? budget_->cost_of(*shared) : body.allocated());
+}
+
+bool outbound_queue::affordable(std::size_t messages, std::size_t cost) const noexcept {
+    if (messages == 0 || budget_ == nullptr) return true;
+    if (!stalled_ && data_bytes_ + cost <= always_affordable) return true;
+    return budget_->fits(cost, stalled_ ? budget_->limit() / 4 : 0);
 }
 
 void outbound_queue::charge(entry& fresh) noexcept {
@@ -342,10 +353,17 @@ void outbound_queue::charge(entry& fresh) noexcept {
 void outbound_queue::charge_new() noexcept {
     if (budget_ == nullptr) return;
     for (; charged_ < count_; ++charged_) charge(at(charged_));
-    if (count_ > 0 && ring_charged_ < capacity_) {
+    if (stalled_ && ring_charged_ < capacity_) {  // otherwise it is empty again in a moment
         budget_->charge((capacity_ - ring_charged_) * sizeof(entry));
         ring_charged_ = capacity_;
     }
+}
+
+// An empty queue is charged for nothing. It keeps its ring for the next burst if that comes from the strand itself, because
+// then another one is to be expected soon; one that a broadcast has filled gives it back.
+void outbound_queue::release_idle_ring(bool own_burst) noexcept {
+    if (ring_charged_ > 0) budget_->release(std::exchange(ring_charged_, 0) * sizeof(entry));
+    if (capacity_ > (own_burst ? largest_kept_ring : smallest_ring)) release_entries();
 }
 
 void outbound_queue::release(entry& old) noexcept {

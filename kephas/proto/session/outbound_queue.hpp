@@ -71,8 +71,9 @@ struct deflated_counters {
 /// Owns no heap memory while it is empty and trimmed.
 ///
 /// What waits may be charged to a budget that many queues share. Without room in that, a frame is treated as if this
-/// queue were full, except that one always fits an empty queue. The last quarter of the budget is kept from queues that
-/// a write has left something in: a client that takes what it gets does not notice that others have used up the rest.
+/// queue were full, except that one always fits an empty queue, and 64 KiB one that the last write has emptied. The last
+/// quarter of the budget is kept from the others: a client that takes what it gets does not notice that those have used
+/// up the rest.
 class outbound_queue {
 public:
     /// `limits` and `budget`, if there is one, must outlive the queue.
@@ -163,13 +164,11 @@ private:
         return messages == 0 ||
                (messages < limits_->max_messages && bytes <= limits_->max_bytes && size <= limits_->max_bytes - bytes);
     }
-    [[nodiscard]] bool affordable(std::size_t messages, std::size_t cost) const noexcept {
-        if (messages == 0 || budget_ == nullptr) return true;
-        return budget_->fits(cost, stalled_ ? budget_->limit() / 4 : 0);
-    }
-    [[nodiscard]] std::size_t cost_of(const payload& body) const noexcept;
+    [[nodiscard]] bool affordable(std::size_t messages, std::size_t cost) const noexcept;
+    [[nodiscard]] bool affordable(std::size_t messages, const payload& body) const noexcept;
     void charge(entry& fresh) noexcept;
     void charge_new() noexcept;
+    void release_idle_ring(bool own_burst) noexcept;
     void release(entry& old) noexcept;
     // Frames before this one are with the kernel, or begun.
     [[nodiscard]] std::size_t first_unbegun() const noexcept {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -529,10 +530,10 @@ namespace {
 outbound_frame frame_of(const slice& body) { return {.head = {std::byte{'H'}}, .head_size = 1, .body = body}; }
 
 struct budget_fixture {
-    // What the rings of two queues cost, and a body of 1000 bytes; not two.
+    // What the rings of two queues cost, and a body of 100,000 bytes; not two.
     static constexpr std::size_t ring = 4 * 128;
     outbound_limits limits{.max_messages = 4};
-    memory_budget budget{2 * ring + 1000};  // 2024
+    memory_budget budget{2 * ring + 100'000};
     outbound_queue one{limits, &budget};
     outbound_queue other{limits, &budget};
     std::vector<std::byte> scratch = std::vector<std::byte>(64 * 1024);
@@ -549,37 +550,37 @@ struct budget_fixture {
 }  // namespace
 
 TEST_CASE_FIXTURE(budget_fixture, "queues that share a body are charged for it once, and for nothing when they are empty") {
-    const slice body = slice::allocate(1000);
+    const slice body = slice::allocate(100'000);
     CHECK(one.push(frame_of(body), wait) == send_status::queued);
     const std::size_t alone = budget.used();
-    CHECK(alone >= 1000);
-    CHECK(alone <= 1000 + ring);
+    CHECK(alone >= 100'000);
+    CHECK(alone <= 100'000 + ring);
     CHECK(other.push(frame_of(body), wait) == send_status::queued);
-    CHECK(budget.used() < 2000);
+    CHECK(budget.used() < 200'000);
     CHECK(one.push(frame_of(body), wait) == send_status::queued);
-    CHECK(budget.used() < 2000);
-    CHECK(write(one) == 2002);
-    CHECK(budget.used() >= 1000);
+    CHECK(budget.used() < 200'000);
+    CHECK(write(one) == 200'002);
+    CHECK(budget.used() >= 100'000);
     other.discard();
     one.trim();
     CHECK(budget.used() == 0);
 }
 
 TEST_CASE_FIXTURE(budget_fixture, "without room in the budget a queue is full, but one message always fits an empty one") {
-    CHECK(one.push(frame_of(slice::allocate(1000)), wait) == send_status::queued);
-    CHECK_FALSE(one.has_room(1, 1000));
-    CHECK(one.push(frame_of(slice::allocate(1000)), wait) == send_status::full);
-    CHECK(one.push(frame_of(slice::allocate(1000)), overflow_policy::close) == send_status::full);
-    CHECK(one.push(frame_of(slice::allocate(1000)), overflow_policy::drop_newest) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(100'000)), wait) == send_status::queued);
+    CHECK_FALSE(one.has_room(1, 100'000));
+    CHECK(one.push(frame_of(slice::allocate(100'000)), wait) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(100'000)), overflow_policy::close) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(100'000)), overflow_policy::drop_newest) == send_status::full);
     CHECK(one.counters().refused_messages == 1);
     CHECK(one.messages() == 1);
 
-    CHECK(other.has_room(1, 100'000));
-    CHECK(other.push(frame_of(slice::allocate(100'000)), wait) == send_status::queued);
-    CHECK(other.push(frame_of(slice::allocate(10)), wait) == send_status::full);  // overdrawn: not even a small one
+    CHECK(other.has_room(1, 10'000'000));
+    CHECK(other.push(frame_of(slice::allocate(10'000'000)), wait) == send_status::queued);
+    CHECK(other.push(frame_of(slice::allocate(1'000)), wait) == send_status::full);  // overdrawn: not even a small one
     write(one);
     write(other);
-    CHECK(other.push(frame_of(slice::allocate(900)), wait) == send_status::queued);
+    CHECK(other.push(frame_of(slice::allocate(90'000)), wait) == send_status::queued);
 }
 
 TEST_CASE("a queue that a write has left something in leaves a quarter of the budget to the others") {
@@ -605,29 +606,29 @@ TEST_CASE("a queue that a write has left something in leaves a quarter of the bu
 }
 
 TEST_CASE_FIXTURE(budget_fixture, "drop_oldest makes room in the budget with what the same queue holds") {
-    CHECK(one.push(frame_of(slice::allocate(900)), wait) == send_status::queued);
-    CHECK(one.push(frame_of(slice::allocate(600)), wait) == send_status::queued);
-    CHECK(one.push(frame_of(slice::allocate(700)), overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(50'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(40'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(60'000)), overflow_policy::drop_oldest) == send_status::queued);
     CHECK(one.messages() == 2);
-    CHECK(one.counters().dropped_bytes == 901);
-    // What others hold it cannot drop: then it holds nothing but the newest.
-    CHECK(other.push(frame_of(slice::allocate(5000)), wait) == send_status::queued);
-    CHECK(one.push(frame_of(slice::allocate(10)), overflow_policy::drop_oldest) == send_status::queued);
-    CHECK(one.messages() == 1);
-    CHECK(one.counters().dropped_messages == 3);
+    CHECK(one.counters().dropped_bytes == 50'001);
+    // What others hold it cannot drop: then it drops until it holds as little as always fits.
+    CHECK(other.push(frame_of(slice::allocate(500'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(1'000)), overflow_policy::drop_oldest) == send_status::queued);
+    CHECK(one.messages() == 2);
+    CHECK(one.counters().dropped_messages == 2);
 }
 
 TEST_CASE_FIXTURE(budget_fixture, "a replaced message gives its memory back") {
     const auto before = [&] {
-        CHECK(one.push(frame_of(slice::allocate(10)), wait) == send_status::queued);
+        CHECK(one.push(frame_of(slice::allocate(1'000)), wait) == send_status::queued);
         return budget.used();
     }();
-    for (const std::size_t size : {700U, 900U, 300U}) {
+    for (const std::size_t size : {70'000U, 90'000U, 30'000U}) {
         CHECK(one.push(frame_of(slice::allocate(size)), overflow_policy::latest, 7) == send_status::queued);
         CHECK(budget.used() == before + size);
         CHECK(one.messages() == 2);
     }
-    CHECK(one.push(frame_of(slice::allocate(5000)), overflow_policy::latest, 7) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(500'000)), overflow_policy::latest, 7) == send_status::queued);
     CHECK(one.messages() == 1);  // the other one was dropped for it
     write(one);
     one.trim();
@@ -636,17 +637,17 @@ TEST_CASE_FIXTURE(budget_fixture, "a replaced message gives its memory back") {
 
 TEST_CASE_FIXTURE(budget_fixture, "deferred charges are made for what the write has left") {
     one.defer_charges();
-    CHECK(one.push(frame_of(slice::allocate(300)), wait) == send_status::queued);
-    CHECK(one.push(frame_of(slice::allocate(400)), wait) == send_status::queued);
-    CHECK(one.push(frame_of(slice::allocate(2100)), wait) == send_status::full);  // asked all the same
+    CHECK(one.push(frame_of(slice::allocate(30'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(40'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(210'000)), wait) == send_status::full);  // asked all the same
     CHECK(budget.used() == 0);
     std::array<bytes_view, 16> out;
     (void)one.gather(out, scratch);
-    one.written(301);
-    CHECK(budget.used() >= 400);
-    CHECK(budget.used() <= 400 + ring);
-    CHECK(one.push(frame_of(slice::allocate(100)), wait) == send_status::queued);
-    CHECK(budget.used() >= 500);
+    one.written(30'001);
+    CHECK(budget.used() >= 40'000);
+    CHECK(budget.used() <= 40'000 + ring);
+    CHECK(one.push(frame_of(slice::allocate(10'000)), wait) == send_status::queued);
+    CHECK(budget.used() >= 50'000);
 }
 
 TEST_CASE_FIXTURE(budget_fixture, "strings and vectors are charged with what they allocate, inline bytes with nothing") {
@@ -768,4 +769,39 @@ TEST_CASE_FIXTURE(fixture, "a failure discards what was compressed but not begun
     other.check_sums();
     CHECK(other.queue.empty());
     CHECK(other.queue.counters().discarded_bytes == 4);
+}
+
+TEST_CASE("queues that have been emptied keep nothing of the budget, however much has gone through them") {
+    const outbound_limits limits;
+    memory_budget budget{256 * 1024};
+    std::deque<outbound_queue> queues;
+    for (int i = 0; i < 200; ++i) queues.emplace_back(limits, &budget);
+    std::vector<std::byte> scratch(256 * 1024);
+    std::array<bytes_view, 64> out;
+    for (int round = 0; round < 3; ++round) {
+        const slice body = slice::allocate(100);
+        for (auto& queue : queues) {
+            for (int i = 0; i < 40; ++i) REQUIRE(queue.push(frame_of(body), overflow_policy::close) == send_status::queued);
+        }
+        for (auto& queue : queues) {
+            while (!queue.empty()) {
+                std::size_t size = 0;
+                for (std::size_t i = 0, count = queue.gather(out, scratch); i < count; ++i) size += out[i].size();
+                queue.written(size);
+            }
+        }
+        CHECK(budget.used() == 0);
+    }
+}
+
+TEST_CASE_FIXTURE(budget_fixture, "with nothing to drop but what is being written, drop_oldest refuses what the budget has no room for") {
+    CHECK(one.push(frame_of(slice::allocate(90'000)), wait) == send_status::queued);
+    std::array<bytes_view, 16> out;
+    (void)one.gather(out, scratch);
+    one.written(1);
+    CHECK(other.push(frame_of(slice::allocate(500'000)), wait) == send_status::queued);
+    CHECK(one.push(frame_of(slice::allocate(1'000)), overflow_policy::drop_oldest) == send_status::full);
+    CHECK(one.push(frame_of(slice::allocate(1'000)), overflow_policy::latest, 1) == send_status::full);
+    CHECK(one.counters().refused_messages == 2);
+    CHECK(one.messages() == 1);
 }
