@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 namespace kephas {
@@ -67,7 +68,9 @@ private:
     stream_fault next(stream_operation operation) {
         const stream_fault fault = plan_(operation);
         const bool read = operation == stream_operation::read;
-        if (fault == stream_fault::reset || (fault == stream_fault::end && !read)) {
+        const bool may_throw = operation != stream_operation::shutdown;
+        if (fault == stream_fault::throws && may_throw) throw std::runtime_error{"a stream that throws"};
+        if (fault == stream_fault::reset || fault == stream_fault::throws || (fault == stream_fault::end && !read)) {
             lost_ = true;
             inner_->abort();
         } else if (fault == stream_fault::end) {

@@ -20,6 +20,7 @@ enum class stream_fault : std::uint8_t {
     reset,     ///< The connection is lost, for this operation and all that follow; the peer gets a reset.
     shortened, ///< A read or a write moves one byte only; a wait ends although nothing is ready.
     blocked,   ///< A read goes on a little later; a write takes nothing; a shutdown does not happen.
+    throws,    ///< The operation throws `std::runtime_error`; a shutdown, which must not, is as `reset`.
 };
 
 /// Asked before each operation.

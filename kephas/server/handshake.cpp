@@ -353,9 +353,11 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     forwarded_.reset();  // the client knows it
     state_->bind(*this);
     phase_ = phase::connecting;
-    flush(clock::now());  // what was queued meanwhile; until here wakes found nobody
-    if (state_->end_requested()) state_->wake();
     context_.counters.opened.fetch_add(1, std::memory_order_relaxed);
+    guarded([this] {
+        flush(clock::now());  // what was queued meanwhile; until here wakes found nobody
+        if (state_->end_requested()) state_->wake();
+    });
     co_return true;
 }
 
@@ -395,12 +397,16 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
 }
 
 asio::awaitable<void> session::connect() {
+    connected_ = !context_.routes->on_connect_;
     if (const auto& on_connect = context_.routes->on_connect_) {
         const duration limit = context_.options->on_connect_timeout;
         if (limit > duration::zero()) deadline_ = clock::now() + limit;
         reschedule();
         const std::exception_ptr failure =
-            co_await run_callback([this, &on_connect] { return on_connect(client{state_}); });
+            co_await run_callback([this, &on_connect] {
+                connected_ = true;
+                return on_connect(client{state_});
+            });
         if (failure) context_.handlers->account_callback(failure, *state_);
         if (phase_ == phase::ending) co_return;  // aborted, or too slow, meanwhile
         deadline_ = time_point::max();

@@ -566,6 +566,9 @@ void server::implementation::ended(session& last, const std::exception_ptr& fail
         } catch (const std::exception& error) {
             context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
             context_.log.error("a connection ended with an exception: {}", error.what());
+        } catch (...) {
+            context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
+            context_.log.error("a connection ended with an exception");
         }
     }
     std::shared_ptr<session> dropped;  // destroyed after the lock

@@ -27,32 +27,39 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
 session::~session() { home_->cancel(*this); }
 
 asio::awaitable<void> session::run() {
-    reschedule();
-    const bool opened = co_await open();
-    if (opened) {
-        co_await connect();
-        std::error_code ec;
-        process(clock::now());  // what came behind the handshake
-        while (!finished_) {
-            if (paused()) {
-                co_await wait_for_room();
-                process(clock::now());
-                continue;
+    try {
+        reschedule();
+        const bool opened = co_await open();
+        if (opened) {
+            co_await connect();
+            std::error_code ec;
+            process(clock::now());  // what came behind the handshake
+            while (!finished_) {
+                if (paused()) {
+                    co_await wait_for_room();
+                    process(clock::now());
+                    continue;
+                }
+                if (input_ended_) {
+                    co_await wait_for_change();
+                    continue;
+                }
+                read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
+                const std::size_t size = co_await stream_->read_some(read_, ec);
+                received(size, ec);
             }
-            if (input_ended_) {
-                co_await wait_for_change();
-                continue;
-            }
-            read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
-            const std::size_t size = co_await stream_->read_some(read_, ec);
-            received(size, ec);
         }
-        co_await end();
+    } catch (...) {
+        broken();
     }
-    stream_->close();
-    home_->cancel(*this);
-    if (counted_) context_.clients.fetch_sub(1);
-    place_.release();
+    if (phase_ != phase::handshake) {
+        try {
+            co_await end();
+        } catch (...) {
+            broken();
+        }
+    }
+    settle();
 }
 
 void session::received(std::size_t size, std::error_code ec) {
@@ -157,7 +164,7 @@ asio::awaitable<void> session::wait_for_room() {
 }
 
 void session::flush(time_point now) {
-    if (write_blocked_ || !state_ || send_ended_) return;
+    if (write_blocked_ || !state_ || send_ended_ || finished_) return;
     outbox& out = state_->out();
     std::array<bytes_view, 64> buffers;
     slice scratch = home_->borrow_slab();
@@ -215,7 +222,7 @@ void session::send_now(outbound_frame frame) {
     held_.push_back(std::move(frame));  // reading stops until it is gone
 }
 
-void session::on_wake() {
+void session::woken() {
     if (!machine_) return;
     const time_point now = clock::now();
     flush(now);
@@ -262,16 +269,16 @@ void session::notify_change() {
 
 void session::timer_expired() noexcept {
     if (home_->single_threaded()) {
-        expired();
+        guarded([this] { expired(); });
     } else {
         asio::post(strand_, [weak = weak_from_this()] {
-            if (const auto self = weak.lock()) self->expired();
+            if (const auto self = weak.lock()) self->guarded([&self] { self->expired(); });
         });
     }
 }
 
 void session::expired() {
-    if (finished_ && phase_ == phase::ending) return;
+    if (finished_) return;
     const time_point now = clock::now();
     switch (phase_) {
         case phase::handshake:

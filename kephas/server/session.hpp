@@ -43,10 +43,10 @@ public:
 
     /// What it takes of the limits on connections; before `run`.
     void take(connection_gate::place place) noexcept { place_ = std::move(place); }
-    /// The whole life of the connection. Never throws.
+    /// The whole life of the connection. Never throws: an exception ends the connection.
     [[nodiscard]] asio::awaitable<void> run();
     /// Somebody queued a frame, asked for the end, or ended a handler.
-    void on_wake();
+    void on_wake() noexcept { guarded([this] { woken(); }); }
 
     // The drain, from any thread.
     /// Ends the handshake with 503, or closes with `code` once the handlers have ended.
@@ -96,6 +96,7 @@ private:
     [[nodiscard]] bool take_controls();
     [[nodiscard]] bool paused() const;
     [[nodiscard]] asio::awaitable<void> wait_for_room();
+    void woken();
     void flush(time_point now);
     void compress_queued();
     [[nodiscard]] bool queue_held();
@@ -122,6 +123,17 @@ private:
     void write_failed(time_point now);
     void departing(time_point now);
     void cut_off() noexcept;
+    /// For what is called from outside `run`: an exception must not leave through the executor.
+    template <class Body>
+    void guarded(Body body) noexcept {
+        try {
+            body();
+        } catch (...) {
+            broken();
+        }
+    }
+    void broken() noexcept;
+    void settle() noexcept;
     void begin_end(close_info info, bool at_once);
     void advance_end(time_point now);
     [[nodiscard]] asio::awaitable<void> end();
@@ -169,6 +181,7 @@ private:
     bool finished_ = false;
     bool reading_paused_ = false;
     bool counted_ = false;
+    bool connected_ = false;  // on_connect has run, or there is none: on_disconnect is due
     bool responding_ = false;  // an HTTP response has begun
     bool authorizing_ = false;
 };

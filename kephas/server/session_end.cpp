@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <utility>
 
 namespace kephas {
@@ -108,9 +109,9 @@ void session::cut_off() noexcept {
 
 void session::begin_end(close_info info, bool at_once) {
     if (phase_ == phase::ending) return;
+    close_info_ = std::make_unique<close_info>(std::move(info));
     phase_ = phase::ending;
     read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
-    close_info_ = std::make_unique<close_info>(std::move(info));
     // Without a deadline for the peer's answer there is still one for what we write.
     const server_options& options = *context_.options;
     const duration limit = options.close_timeout > duration::zero() ? options.close_timeout : options.write_timeout;
@@ -146,26 +147,27 @@ void session::advance_end(time_point now) {
 
 void session::request_leave(close_code code) {
     asio::post(strand_, [self = shared_from_this(), code] {
-        if (self->phase_ == phase::handshake) self->refuse_handshake();
-        else self->state_->start_leaving(code);
+        self->guarded([&] {
+            if (self->phase_ == phase::handshake) self->refuse_handshake();
+            else self->state_->start_leaving(code);
+        });
     });
 }
 
 void session::request_cancel(close_code code) {
     asio::post(strand_, [self = shared_from_this(), code] {
-        if (self->phase_ == phase::handshake) {
-            if (self->state_) self->state_->work().cancel();  // authorize
-            return self->stream_->close();
-        }
-        self->state_->work().cancel();
-        self->state_->fail(code, {});
+        self->guarded([&] {
+            if (self->state_) self->state_->work().cancel();  // also of authorize
+            if (self->phase_ == phase::handshake) self->stream_->close();
+            else self->state_->fail(code, {});
+        });
     });
 }
 
 void session::request_cut() {
     asio::post(strand_, [self = shared_from_this()] {
         self->stream_->abort();
-        if (self->phase_ == phase::open || self->phase_ == phase::ending) self->lost();
+        if (self->phase_ == phase::open || self->phase_ == phase::ending) self->guarded([&self] { self->lost(); });
     });
 }
 
@@ -182,6 +184,7 @@ void session::refuse_handshake() {
 }
 
 asio::awaitable<void> session::end() {
+    if (phase_ != phase::ending) lost();  // there was no memory for that
     stream_->close();
     state_->work().watch(true);
     while (state_->work().messages() > 0) co_await wait_for_change();
@@ -193,18 +196,67 @@ asio::awaitable<void> session::end() {
                      static_cast<unsigned>(info.code), escaped(info.reason), state_->id().to_string(),
                      state_->facts().remote_address);
     state_->finished(info);
-    if (const auto& on_disconnect = context_.routes->on_disconnect_) {
+    const auto& on_disconnect = context_.routes->on_disconnect_;
+    if (on_disconnect && std::exchange(connected_, false)) {
         const std::exception_ptr failure = co_await run_callback(
             [this, &on_disconnect, &info] { return on_disconnect(client{state_}, info); }, false);
         if (failure) context_.handlers->account_callback(failure, *state_);
     }
-    state_->unbind();
-    connection_counters& counters = context_.counters;
-    const std::size_t by = static_cast<std::size_t>(info.initiator);
-    counters.closes[by][connection_counters::close_class(info.code)].fetch_add(1, std::memory_order_relaxed);
-    const bool too_slow = info.code == close_code::slow_consumer && info.initiator == close_initiator::server;
-    if (too_slow) counters.slow_consumers.fetch_add(1, std::memory_order_relaxed);
-    counters.closed.fetch_add(1, std::memory_order_relaxed);
+}
+
+/// Something has thrown: there is no memory, or the stream is the program's own. Nobody knows what was left undone, so
+/// the connection is lost; `run` ends the client.
+void session::broken() noexcept {
+    stream_->abort();
+    context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
+    try {
+        try {
+            throw;
+        } catch (const std::exception& error) {
+            context_.log.error("a connection ended with an exception: {}", error.what());
+        } catch (...) {
+            context_.log.error("a connection ended with an exception");
+        }
+    } catch (...) {  // NOLINT(bugprone-empty-catch): no memory to say so
+    }
+    try {
+        if (state_) state_->work().cancel();
+        if (phase_ != phase::handshake) lost();
+    } catch (...) {  // NOLINT(bugprone-empty-catch): `end` and `settle` do what is missing
+    }
+    finished_ = true;
+    try {
+        notify_change();
+    } catch (...) {  // NOLINT(bugprone-empty-catch): run() waits for the read then, which the reset ends
+    }
+}
+
+/// The last of a connection, whatever has become of the rest: nothing refers to it any more, and everything is counted.
+void session::settle() noexcept {
+    finished_ = responding_ = true;
+    stream_->close();
+    home_->cancel(*this);
+    const close_info unknown{close_code::abnormal, {}, close_initiator::transport, false};
+    const close_info& info = close_info_ ? *close_info_ : unknown;
+    if (machine_) {  // it may be in the registry
+        try {
+            home_->remove(state_->id());
+            state_->left();
+            if (!state_->closed_with()) state_->finished(info);
+        } catch (...) {  // NOLINT(bugprone-empty-catch): no memory, twice
+        }
+        state_->unbind();
+    }
+    if (phase_ != phase::handshake) {
+        connection_counters& counters = context_.counters;
+        const std::size_t by = static_cast<std::size_t>(info.initiator);
+        counters.closes[by][connection_counters::close_class(info.code)].fetch_add(1, std::memory_order_relaxed);
+        const bool too_slow = info.code == close_code::slow_consumer && info.initiator == close_initiator::server;
+        if (too_slow) counters.slow_consumers.fetch_add(1, std::memory_order_relaxed);
+        counters.closed.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (counted_) context_.clients.fetch_sub(1);
+    place_.release();
 }
 
 }  // namespace kephas
