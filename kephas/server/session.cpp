@@ -199,9 +199,18 @@ void session::flush(time_point now) {
 /// As much as the next write takes is compressed now, after every overflow policy: with context takeover it has to arrive.
 void session::compress_queued() {
     while (auto frame = state_->out().take_uncompressed()) {
+        // Back to its place also if there is no memory for it: what was taken would hold up everything behind it for ever.
+        struct place_keeper {
+            outbox& out;
+            outbound_frame* frame;
+            ~place_keeper() {
+                if (frame != nullptr) out.put_compressed(std::move(*frame));
+            }
+        } keeper{state_->out(), &*frame};
         const std::size_t size = frame->size();
         outbound_frame compressed = deflate_frame(std::move(*frame), deflate_->deflater());
         if (compressed.as_is) context_.deflated.add(size, compressed.size());
+        keeper.frame = nullptr;
         state_->out().put_compressed(std::move(compressed));
     }
 }
