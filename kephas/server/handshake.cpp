@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -172,7 +173,13 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
 bool session::serves_metrics(const http::request& request) const {
     const std::string& path = context_.options->metrics_path;
     if (path.empty() || request.path != path || !role_->path.empty()) return false;
-    return context_.metrics_peers.contains(http::forwarded_for(remote_address(), {}));  // reads an address with a port
+    std::string address = remote_address();
+    if (address == "unix") return context_.metrics_peers.contains(std::nullopt);
+    // Of a link-local peer it has a zone, "[fe80::1%eth0]:80", by which nobody is told from anybody else.
+    const auto zone = std::min(address.find('%'), address.size());
+    address.erase(zone, std::min(address.find(']', zone), address.size()) - zone);
+    const auto peer = http::forwarded_for(address, {});  // reads an address with a port
+    return peer && context_.metrics_peers.contains(peer);
 }
 
 std::optional<refusal_reason> session::identify(const http::request& request) {
