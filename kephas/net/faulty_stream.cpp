@@ -61,6 +61,7 @@ public:
     void close() noexcept override { inner_->close(); }
     void abort() noexcept override { inner_->abort(); }
     bool peer_gone() const noexcept override { return lost_ || ended_ || inner_->peer_gone(); }
+    std::size_t unacknowledged() const noexcept override { return inner_->unacknowledged(); }
     std::string remote_address() const override { return inner_->remote_address(); }
     std::optional<tls_info> tls() const override { return inner_->tls(); }
 

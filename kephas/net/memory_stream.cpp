@@ -246,6 +246,7 @@ public:
     void close() noexcept override { close(false); }
     void abort() noexcept override { close(true); }
     bool peer_gone() const noexcept override { return closed_ || in_->was_ended(); }
+    std::size_t unacknowledged() const noexcept override { return closed_ ? 0 : out_->unread() - out_->arrived(); }
     std::string remote_address() const override { return "memory"; }
 
 private:

@@ -96,7 +96,8 @@ private:
 ///     context.poll();
 ///     std::string answer = link.to_client().take();
 ///
-/// It behaves as TCP does: closing with unread input resets the connection, a reset discards what is under way.
+/// It behaves as TCP does: closing with unread input resets the connection, a reset discards what is under way, the end of
+/// the stream is `eof`. What has arrived counts as acknowledged, whether it has been read or not.
 /// Lifetime: the streams may outlive it.
 class memory_link {
 public:

@@ -120,7 +120,13 @@ public:
     std::size_t unacknowledged() const noexcept override {
         int bytes = 0;
         if (!socket_.is_open() || ::ioctl(const_cast<socket_type&>(socket_).native_handle(), SIOCOUTQ, &bytes) != 0) return 0;
-        return static_cast<std::size_t>(bytes);
+        if (bytes <= 0) return 0;
+        // What was under way when the connection was reset counts for ever, and nobody will acknowledge it.
+        tcp_info info{};
+        socklen_t size = sizeof(info);
+        const int fd = const_cast<socket_type&>(socket_).native_handle();
+        const bool tcp = ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
+        return tcp && info.tcpi_state == TCP_CLOSE ? 0 : static_cast<std::size_t>(bytes);
     }
 
     std::string remote_address() const override {

@@ -35,7 +35,7 @@ public:
     stream& operator=(const stream&) = delete;
     virtual ~stream() = default;
 
-    /// Reads what has arrived; 0 at the end of the stream and on an error, which `ec` then tells.
+    /// Reads what has arrived; 0 at the end of the stream (`ec` is `asio::error::eof`, the peer may still read) or on an error.
     /// Lifetime: `buffer` and `ec` must stay where they are until the read has completed.
     [[nodiscard]] virtual asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) = 0;
     /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.
@@ -52,7 +52,7 @@ public:
     /// Whether the peer has ended its side or reset the connection, seen without reading (unread data may lie before it).
     [[nodiscard]] virtual bool peer_gone() const noexcept = 0;
 
-    /// Bytes that were written and the peer has not acknowledged yet. 0 where that is not known.
+    /// Bytes that were written and the peer has not acknowledged yet. 0 where that is not known, and once it is closed.
     [[nodiscard]] virtual std::size_t unacknowledged() const noexcept { return 0; }
 
     [[nodiscard]] virtual std::string remote_address() const = 0;

@@ -86,9 +86,19 @@ public:
     }
 
     void shutdown_send() noexcept override;
-    void close() noexcept override { transport_->close(); }
-    void abort() noexcept override { transport_->abort(); }
+    void close() noexcept override {
+        closed_ = true;
+        transport_->close();
+    }
+    void abort() noexcept override {
+        closed_ = true;
+        transport_->abort();
+    }
     bool peer_gone() const noexcept override { return transport_->peer_gone(); }
+    std::size_t unacknowledged() const noexcept override {
+        if (failure_) return transport_->unacknowledged();
+        return transport_->unacknowledged() + (unsent_ && !closed_ ? unsent_->bytes.size() - unsent_->sent : 0);
+    }
 
     std::string remote_address() const override { return transport_->remote_address(); }
     std::optional<tls_info> tls() const override;
@@ -133,7 +143,8 @@ private:
     std::shared_ptr<backlog> unsent_;     // null most of the time
     std::error_code failure_;             // nothing can be read or written any more
     bool failure_reported_ = false;
-    bool ended_ = false;  // the peer has said that nothing follows
+    bool ended_ = false;   // the peer has said that nothing follows
+    bool closed_ = false;  // by us
 };
 
 /// A BIO that reads from `encrypted_` and never refuses to write, so that OpenSSL never has to repeat a write.
@@ -191,7 +202,11 @@ asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::err
     for (;;) {
         ec.clear();
         const std::size_t size = decrypt(buffer);
-        if (size > 0 || ended_) co_return size;
+        if (size > 0) co_return size;
+        if (ended_) {
+            ec = asio::error::eof;
+            co_return 0;
+        }
         if (failure_ && report_failure(ec)) co_return 0;
         incoming_.lender = buffer.lender;
         const std::size_t received = co_await transport_->read_some(incoming_, ec);

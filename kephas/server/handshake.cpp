@@ -13,6 +13,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -90,7 +91,6 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
             if (ec.category() == tls_category()) {
                 responding_ = true;
                 note_failed_tls(ec);
-                co_await linger();
             }
             co_return false;
         }
@@ -98,8 +98,9 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
             const http::refusal failure = *parser->failure();
             parser.reset();  // nothing of it while the peer takes the answer
             place_.let_go();
-            count_refusal(refusal_reason::malformed, fmt::format("refused a request: {}", failure.reason));
-            co_await respond(http::refusal_response(failure));
+            refused_handshake answer{http::refusal_response(failure), refusal_reason::malformed,
+                           fmt::format("refused a request: {}", failure.reason)};
+            co_await refuse(std::move(answer));
             co_return false;
         }
         if (!place_.hold(size)) {  // with what came behind the head
@@ -172,7 +173,13 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
 bool session::serves_metrics(const http::request& request) const {
     const std::string& path = context_.options->metrics_path;
     if (path.empty() || request.path != path || !role_->path.empty()) return false;
-    return context_.metrics_peers.contains(http::forwarded_for(remote_address(), {}));  // reads an address with a port
+    std::string address = remote_address();
+    if (address == "unix") return context_.metrics_peers.contains(std::nullopt);
+    // Of a link-local peer it has a zone, "[fe80::1%eth0]:80", by which nobody is told from anybody else.
+    const auto zone = std::min(address.find('%'), address.size());
+    address.erase(zone, std::min(address.find(']', zone), address.size()) - zone);
+    const auto peer = http::forwarded_for(address, {});  // reads an address with a port
+    return peer && context_.metrics_peers.contains(peer);
 }
 
 std::optional<refusal_reason> session::identify(const http::request& request) {
@@ -190,9 +197,22 @@ void session::count_refusal(refusal_reason reason, std::string_view what) {
 }
 
 asio::awaitable<void> session::refuse(refusal_reason reason) {
-    count_refusal(reason);
-    const http::response answer = context_.gate->response(reason);
-    co_await respond(answer);
+    refused_handshake answer{context_.gate->response(reason), reason};
+    co_await refuse(std::move(answer));
+}
+
+asio::awaitable<void> session::refuse(refused_handshake answer) {
+    // Counted only if this is what the peer gets.
+    if (answer.reason && !responding_) count_refusal(*answer.reason, answer.what);
+    co_await respond(answer.response);
+}
+
+bool session::begin_response(http::status_code status) {
+    if (std::exchange(responding_, true)) return false;
+    const auto number = static_cast<std::size_t>(status);
+    if (number >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
+    return true;
 }
 
 asio::awaitable<void> session::respond(const http::response& response, bool head_only) {
@@ -201,21 +221,20 @@ asio::awaitable<void> session::respond(const http::response& response, bool head
 }
 
 asio::awaitable<void> session::send_response(http::status_code status, std::string head, std::string body) {
-    if (std::exchange(responding_, true)) co_return;  // the drain was faster
+    if (!begin_response(status)) co_return;
     // Whoever is refused takes no place from those who are let in while it reads the answer.
     if (std::exchange(counted_, false)) context_.clients.fetch_sub(1);
-    const auto number = static_cast<std::size_t>(status);
-    if (number >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
-    bool written = co_await write_all(std::move(head));
-    if (written) written = co_await write_all(std::move(body));
-    if (written) co_await linger();
+    const bool written = co_await write_all(std::move(head));
+    if (written) (void)co_await write_all(std::move(body));
 }
 
-/// What the peer still sends is read, so that a reset does not take from it what was sent.
+/// What the peer still sends is read, so that a reset does not take from it what was sent; then it gets the time to take
+/// that. What it has not taken at the deadline is taken back.
 asio::awaitable<void> session::linger() {
-    stream_->shutdown_send();
-    deadline_ = std::min(deadline_, clock::now() + context_.options->linger_timeout);
+    if (!std::exchange(send_ended_, true)) stream_->shutdown_send();
+    const duration limit = context_.options->linger_timeout;
+    if (limit <= duration::zero()) co_return stream_->close();  // no wait: what is on its way leaves in order
+    deadline_ = std::min(deadline_, clock::now() + limit);
     reschedule();
     std::size_t discarded = 0;
     static constexpr std::size_t most_discarded = 1024 * 1024;
@@ -225,8 +244,12 @@ asio::awaitable<void> session::linger() {
         const std::size_t size = co_await stream_->read_some(read_, ec);
         if (!read_.slab.empty()) home_->give_back_slab(std::exchange(read_.slab, slice{}));
         discarded += size;
-        if (size == 0 || discarded > most_discarded) co_return;
+        if (discarded > most_discarded || (size == 0 && !is_end(ec))) co_return;
+        if (size == 0) break;
     }
+    input_ended_ = true;
+    reschedule();
+    while (!finished_ && stream_->unacknowledged() > 0) co_await wait_for_change();
 }
 
 void session::note_failed_tls(std::error_code why) {
@@ -265,26 +288,25 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
     co_return true;
 }
 
-std::unique_ptr<http::response> session::admit(const http::request& request, std::string& accept) {
+std::unique_ptr<refused_handshake> session::admit(const http::request& request, std::string& accept) {
     const server_options& options = *context_.options;
-    const auto refuse = [](http::response response) { return std::make_unique<http::response>(std::move(response)); };
     auto upgrade = http::check_upgrade(request);
-    if (!upgrade) return refuse(std::move(upgrade.error()));
+    if (!upgrade) return std::make_unique<refused_handshake>(refused_handshake{std::move(upgrade.error())});
     if (!options.origins.allows(request)) {
-        count_refusal(refusal_reason::origin,
-                      fmt::format("refused an origin: {}", escaped(request.header("origin").value_or(""))));
-        return refuse(http::text_response(http::status_code::forbidden, "origin not allowed\n"));
+        return std::make_unique<refused_handshake>(
+            refused_handshake{http::text_response(http::status_code::forbidden, "origin not allowed\n"), refusal_reason::origin,
+                    fmt::format("refused an origin: {}", escaped(request.header("origin").value_or("")))});
     }
     const std::size_t others = context_.clients.fetch_add(1);
     counted_ = true;
     if (options.max_clients != 0 && others >= options.max_clients) {
-        count_refusal(refusal_reason::clients);
-        return refuse(context_.gate->response(refusal_reason::clients));
+        const auto reason = refusal_reason::clients;
+        return std::make_unique<refused_handshake>(refused_handshake{context_.gate->response(reason), reason});
     }
 
     if (options.deflate.enabled) {
         auto link = deflate_link::negotiate(request, options.deflate, home_->codecs());
-        if (!link) return refuse(std::move(link.error()));
+        if (!link) return std::make_unique<refused_handshake>(refused_handshake{std::move(link.error())});
         deflate_ = std::move(*link);
     }
 
@@ -302,7 +324,7 @@ std::unique_ptr<http::response> session::admit(const http::request& request, std
     return nullptr;
 }
 
-asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::request& request) {
+asio::awaitable<std::unique_ptr<refused_handshake>> session::authorize(const http::request& request) {
     std::optional<authorization> decision;
     authorizing_ = true;
     reschedule();
@@ -311,12 +333,11 @@ asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::
     authorizing_ = false;
     if (failure) context_.handlers->account_callback(failure, *state_);
     if (failure || !decision) {
-        co_return std::make_unique<http::response>(
-            http::text_response(http::status_code::internal_server_error, "internal error\n"));
+        co_return std::make_unique<refused_handshake>(
+            refused_handshake{http::text_response(http::status_code::internal_server_error, "internal error\n")});
     }
-    if (const auto* refusal = decision->refusal()) {
-        count_refusal(refusal_reason::unauthorized);
-        co_return std::make_unique<http::response>(*refusal);
+    if (const auto* answer = decision->refusal()) {
+        co_return std::make_unique<refused_handshake>(refused_handshake{*answer, refusal_reason::unauthorized});
     }
     state_->set_identity(*decision->identity());
     co_return nullptr;
@@ -324,13 +345,13 @@ asio::awaitable<std::unique_ptr<http::response>> session::authorize(const http::
 
 asio::awaitable<bool> session::let_in(const http::request& request, slice rest) {
     std::string accept;
-    std::unique_ptr<http::response> refusal = admit(request, accept);
-    if (!refusal && context_.routes->authorize_) {
-        refusal = co_await authorize(request);
+    std::unique_ptr<refused_handshake> refused = admit(request, accept);
+    if (!refused && context_.routes->authorize_) {
+        refused = co_await authorize(request);
         if (phase_ != phase::handshake || stream_->peer_gone()) co_return false;
     }
-    if (refusal) {
-        co_await respond(*refusal);
+    if (refused) {
+        co_await refuse(std::move(*refused));
         co_return false;
     }
     if (std::exchange(responding_, true)) co_return false;  // refused by the drain meanwhile
@@ -415,8 +436,12 @@ asio::awaitable<void> session::connect() {
             const bool gone = stream_->peer_gone();
             phase_ = phase::open;
             check_end_requests(clock::now());  // what it, or the drain, has asked for comes first
-            if (gone) fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
-            else if (!closing_) fail(close_code::internal_error, "internal error", close_initiator::server, true);
+            if (gone && phase_ == phase::open) {  // or it has only ended its side: reading tells
+                state_->out().fail({});
+                begin_end({close_code::abnormal, "connection lost", close_initiator::transport, false}, false);
+            } else if (!closing_) {
+                fail(close_code::internal_error, "internal error", close_initiator::server, true);
+            }
         }
     }
     if (phase_ == phase::connecting) phase_ = phase::open;

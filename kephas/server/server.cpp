@@ -122,8 +122,24 @@ public:
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
 
+    /// A descriptor that is closed unless somebody takes it.
+    class owned_fd {
+    public:
+        explicit owned_fd(int fd) noexcept : fd_{fd} {}
+        owned_fd(const owned_fd&) = delete;
+        owned_fd& operator=(const owned_fd&) = delete;
+        ~owned_fd() {
+            if (fd_ >= 0) ::close(fd_);
+        }
+        [[nodiscard]] int get() const noexcept { return fd_; }
+        [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+    private:
+        int fd_;
+    };
+
     /// Takes a place for a new connection. False if there is none: it is answered and closed then.
-    [[nodiscard]] bool let_in(int fd, const listener_role& role, connection_gate::place& place);
+    [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
 
     [[nodiscard]] certificate_reload reload_certificates();
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
@@ -477,39 +493,35 @@ void server::implementation::stop() {
     else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
-bool server::implementation::let_in(int fd, const listener_role& role, connection_gate::place& place) {
+bool server::implementation::let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place) {
     context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
     connection_gate& gate = *context_.gate;
-    const auto peer = gate.asks_for_peer() ? peer_address(fd) : std::nullopt;
+    const auto peer = gate.asks_for_peer() ? peer_address(fd.get()) : std::nullopt;
     const time_point now = clock::now();
     const auto refused = gate.enter(place, peer, now);
     if (!refused) return true;
-    const auto known = peer ? peer : peer_address(fd);
+    const auto known = peer ? peer : peer_address(fd.get());
     gate.refused(*refused, known ? known->to_string() : "unix", now);
-    if (role.tls) {  // there is no answer that it could read before a handshake, which would cost more than it is worth
-        ::close(fd);
-        return false;
-    }
+    if (role.tls) return false;  // an answer that it could read would need a handshake, and cost more than it is worth
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
     context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
-    lingerers_->answer(fd, gate.ready_made(*refused), gate.most_lingering());
+    lingerers_->answer(fd.release(), gate.ready_made(*refused), gate.most_lingering());
     return false;
 }
 
 void server::implementation::attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                                     const asio::generic::stream_protocol& protocol,
                                     const std::shared_ptr<const listener_role>& role) {
+    owned_fd owned_socket{fd};
     connection_gate::place place;
-    if (!let_in(fd, *role, place)) return;
+    if (!let_in(owned_socket, *role, place)) return;
     const auto make = [&](const asio::any_io_executor& strand) {
         asio::generic::stream_protocol::socket socket{strand};
         asio::error_code failure;
         socket.assign(protocol, fd, failure);
-        if (failure) {
-            ::close(fd);  // `assign` takes it only when it succeeds
-            throw error{failure};
-        }
+        if (failure) throw error{failure};
+        (void)owned_socket.release();  // `assign` takes it only when it succeeds
         const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
         auto transport = make_socket_stream(std::move(socket), mode);
         if (role->tls) transport = make_tls_stream(std::move(transport), certificates_->current(), answer_to_plain_http());
@@ -541,7 +553,12 @@ void server::implementation::attach(const stream_factory& make, const std::share
         sessions_.emplace(fresh.get(), fresh);
         ++tasks_;
     }
-    start(fresh);
+    try {
+        start(fresh);
+    } catch (...) {  // no memory: it has not begun
+        ended(*fresh, nullptr);
+        throw;
+    }
     // Accepted while the listeners were being closed, and perhaps missed by the drain.
     if (context_.draining.load(std::memory_order_acquire)) fresh->request_leave(context_.options->drain.code);
 }
@@ -551,7 +568,12 @@ void server::implementation::spawn(const asio::any_io_executor& executor, asio::
         const std::lock_guard lock{mutex_};
         ++tasks_;
     }
-    asio::co_spawn(executor, std::move(task), [this, what](std::exception_ptr failure) { task_ended(failure, what); });
+    try {
+        asio::co_spawn(executor, std::move(task), [this, what](std::exception_ptr failure) { task_ended(failure, what); });
+    } catch (...) {
+        task_ended(nullptr, what);
+        throw;
+    }
 }
 
 void server::implementation::start(std::shared_ptr<session> fresh) {

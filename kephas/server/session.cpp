@@ -30,6 +30,7 @@ asio::awaitable<void> session::run() {
     try {
         reschedule();
         const bool opened = co_await open();
+        if (!opened && responding_) co_await linger();
         if (opened) {
             co_await connect();
             std::error_code ec;
@@ -40,7 +41,7 @@ asio::awaitable<void> session::run() {
                     process(clock::now());
                     continue;
                 }
-                if (input_ended_) {
+                if (input_ended_ && phase_ == phase::ending) {
                     co_await wait_for_change();
                     continue;
                 }
@@ -69,13 +70,22 @@ void session::received(std::size_t size, std::error_code ec) {
     if (phase_ == phase::ending) {
         static constexpr std::size_t most_discarded = 1024 * 1024;
         discarded_ += size;
-        // A peer that has only ended its side still reads what is queued for it.
-        if (size == 0 && ec == asio::error::eof && !send_ended_) input_ended_ = true;
-        else if (size == 0 || discarded_ > most_discarded) finished_ = true;
+        // A peer that has only ended its side still reads what is on its way to it.
+        if (size == 0 && is_end(ec)) {
+            input_ended_ = true;
+            advance_end(now);
+        } else if (size == 0 || discarded_ > most_discarded) {
+            finished_ = true;
+        }
     } else {
-        if (size == 0) machine_->handle_eof();
-        else if (read_.direct.empty()) machine_->handle(slab.sub(0, size), now);
-        else machine_->handle_direct(size, now);
+        if (size == 0) {
+            input_ended_ = is_end(ec);
+            machine_->handle_eof();
+        } else if (read_.direct.empty()) {
+            machine_->handle(slab.sub(0, size), now);
+        } else {
+            machine_->handle_direct(size, now);
+        }
         process(now);
     }
     if (!slab.empty()) home_->give_back_slab(std::move(slab));
@@ -199,9 +209,18 @@ void session::flush(time_point now) {
 /// As much as the next write takes is compressed now, after every overflow policy: with context takeover it has to arrive.
 void session::compress_queued() {
     while (auto frame = state_->out().take_uncompressed()) {
+        // Back to its place also if there is no memory for it: what was taken would hold up everything behind it for ever.
+        struct place_keeper {
+            outbox& out;
+            outbound_frame* frame;
+            ~place_keeper() {
+                if (frame != nullptr) out.put_compressed(std::move(*frame));
+            }
+        } keeper{state_->out(), &*frame};
         const std::size_t size = frame->size();
         outbound_frame compressed = deflate_frame(std::move(*frame), deflate_->deflater());
         if (compressed.as_is) context_.deflated.add(size, compressed.size());
+        keeper.frame = nullptr;
         state_->out().put_compressed(std::move(compressed));
     }
 }
@@ -290,8 +309,10 @@ void session::expired() {
                     count_refusal(refusal_reason::timed_out);
                 }
                 if (state_) state_->work().cancel();
-                stream_->close();
+                responding_ = true;  // nothing else is to be counted for it
+                cut_off();
             }
+            if (awaits_acknowledgement()) notify_change();
             break;
         case phase::connecting:
             if (now >= deadline_ || stream_->peer_gone()) {
@@ -317,8 +338,9 @@ void session::expired() {
         case phase::ending:
             if (now >= deadline_) {
                 deadline_ = time_point::max();
-                cut_off();
                 lost();
+            } else {
+                advance_end(now);
             }
             break;
     }
@@ -327,7 +349,9 @@ void session::expired() {
 
 std::optional<time_point> session::next_deadline() const {
     static constexpr auto departure_check = std::chrono::milliseconds{50};
+    static constexpr auto acknowledgement_check = std::chrono::milliseconds{20};
     if (phase_ == phase::connecting || authorizing_) return std::min(deadline_, clock::now() + departure_check);
+    if (awaits_acknowledgement()) return std::min(deadline_, clock::now() + acknowledgement_check);
     if (phase_ != phase::open) {
         return deadline_ == time_point::max() ? std::optional<time_point>{} : std::optional{deadline_};
     }

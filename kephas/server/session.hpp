@@ -14,6 +14,7 @@
 #include <kephas/server/shard.hpp>
 
 #include <asio/awaitable.hpp>
+#include <asio/error.hpp>
 
 #include <functional>
 #include <memory>
@@ -30,6 +31,13 @@ struct listener_role {
     std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
     bool files = false;        ///< Whether files are served.
     bool tls = false;          ///< Whether its connections speak TLS.
+};
+
+/// The answer to somebody who is not let in.
+struct refused_handshake {
+    http::response response;
+    std::optional<refusal_reason> reason{};  ///< What it counts as, if there is a name for it.
+    std::string what{};                      ///< For the log.
 };
 
 /// One connection from its first byte to its last: drives the machines of `proto` over a stream, hands messages to
@@ -71,6 +79,9 @@ private:
     [[nodiscard]] bool serves_metrics(const http::request& request) const;
     void count_refusal(refusal_reason reason, std::string_view what = {});
     [[nodiscard]] asio::awaitable<void> refuse(refusal_reason reason);
+    [[nodiscard]] asio::awaitable<void> refuse(refused_handshake answer);
+    /// The one answer of this connection begins, and is counted. False if it has had one: the drain was faster.
+    [[nodiscard]] bool begin_response(http::status_code status);
     [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
     [[nodiscard]] asio::awaitable<void> respond_file(const http::request& request, bool head_only);
     [[nodiscard]] asio::awaitable<void> send_response(http::status_code status, std::string head, std::string body);
@@ -80,8 +91,8 @@ private:
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(const http::request& request, slice rest);
     /// All checks that need no waiting; the refusal, or null once there is a client.
-    [[nodiscard]] std::unique_ptr<http::response> admit(const http::request& request, std::string& accept);
-    [[nodiscard]] asio::awaitable<std::unique_ptr<http::response>> authorize(const http::request& request);
+    [[nodiscard]] std::unique_ptr<refused_handshake> admit(const http::request& request, std::string& accept);
+    [[nodiscard]] asio::awaitable<std::unique_ptr<refused_handshake>> authorize(const http::request& request);
     [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
                                                                    bool cancellable = true);
     [[nodiscard]] asio::awaitable<void> connect();
@@ -123,6 +134,9 @@ private:
     void write_failed(time_point now);
     void departing(time_point now);
     void cut_off() noexcept;
+    /// Whether nothing follows because the peer has said so. A stream of the program's may leave `ec` empty for that.
+    [[nodiscard]] static bool is_end(const std::error_code& ec) noexcept { return !ec || ec == asio::error::eof; }
+    [[nodiscard]] bool awaits_acknowledgement() const noexcept { return send_ended_ && input_ended_ && !finished_; }
     /// For what is called from outside `run`: an exception must not leave through the executor.
     template <class Body>
     void guarded(Body body) noexcept {

@@ -71,13 +71,14 @@ void session::fail(close_code code, std::string_view reason, close_initiator ini
     const auto request = state_->end_requested();
     // They left before they answered, or they have been told already why.
     if (request && (initiator == close_initiator::transport || close_noted_)) info = request->info;
-    begin_end(std::move(info), !send_close);
+    // Who has only ended its side still takes what is on its way to it.
+    begin_end(std::move(info), !send_close && !input_ended_);
 }
 
 void session::lost() {
     fail(close_code::abnormal, "connection lost", close_initiator::transport, false);
     if (std::exchange(finished_, true)) return;
-    stream_->close();
+    cut_off();
     notify_change();
 }
 
@@ -134,14 +135,21 @@ void session::begin_end(close_info info, bool at_once) {
 void session::advance_end(time_point now) {
     // Once our close frame is out, the peer gets some time to take it and to end the stream: a socket that is closed
     // with unread input sends a reset, which may take the close frame from the peer (RFC 6455 7.1.1).
-    if (finished_ || send_ended_ || !state_->out().empty()) return;
-    send_ended_ = true;
-    stream_->shutdown_send();
-    if (input_ended_) {  // nothing is left to wait for
+    if (finished_ || !state_->out().empty()) return;
+    if (!std::exchange(send_ended_, true)) {
+        stream_->shutdown_send();
+        const duration limit = context_.options->linger_timeout;
+        if (limit <= duration::zero()) {  // no wait: what is on its way leaves in order
+            finished_ = true;
+            stream_->close();
+            return notify_change();
+        }
+        deadline_ = now + limit;
+    }
+    if (input_ended_ && stream_->unacknowledged() == 0) {  // nothing is left to wait for
         finished_ = true;
         return notify_change();
     }
-    deadline_ = now + context_.options->linger_timeout;
     reschedule();
 }
 
@@ -172,20 +180,22 @@ void session::request_cut() {
 }
 
 void session::refuse_handshake() {
-    if (responding_) return;  // it has its answer already
-    responding_ = true;
+    if (!begin_response(http::status_code::service_unavailable)) return;
     count_refusal(refusal_reason::draining);
     const bytes_view part[] = {as_bytes(context_.gate->ready_made(refusal_reason::draining))};
     std::error_code ignored;
     (void)stream_->write_some(part, ignored);  // a few bytes into an empty socket: they fit, or nobody is there
+    send_ended_ = true;
     stream_->shutdown_send();
-    deadline_ = std::min(deadline_, clock::now() + std::min(context_.options->linger_timeout, duration{std::chrono::milliseconds{200}}));
+    const duration limit = std::min(context_.options->linger_timeout, duration{std::chrono::milliseconds{200}});
+    if (limit <= duration::zero()) return stream_->close();
+    deadline_ = std::min(deadline_, clock::now() + limit);
     reschedule();
 }
 
 asio::awaitable<void> session::end() {
     if (phase_ != phase::ending) lost();  // there was no memory for that
-    stream_->close();
+    cut_off();
     state_->work().watch(true);
     while (state_->work().messages() > 0) co_await wait_for_change();
 
@@ -234,7 +244,7 @@ void session::broken() noexcept {
 /// The last of a connection, whatever has become of the rest: nothing refers to it any more, and everything is counted.
 void session::settle() noexcept {
     finished_ = responding_ = true;
-    stream_->close();
+    cut_off();
     home_->cancel(*this);
     const close_info unknown{close_code::abnormal, {}, close_initiator::transport, false};
     const close_info& info = close_info_ ? *close_info_ : unknown;
