@@ -1,9 +1,11 @@
-// The small readers behind the head of a request: escapes, paths of files, authorities, origins, lists, keys.
-// Input: a byte that is ignored, so that corpora can be shared, and a text that every one of them gets.
+// The small readers behind the head of a request: escapes, paths of files, authorities, addresses, origins, lists, keys.
+// Input: a text that every one of them gets.
 
 #include <kephas/proto/http/authority.hpp>
 #include <kephas/proto/http/header.hpp>
+#include <kephas/proto/http/ip_address.hpp>
 #include <kephas/proto/http/origin.hpp>
+#include <kephas/proto/http/peer_list.hpp>
 #include <kephas/proto/http/percent.hpp>
 #include <kephas/proto/http/response.hpp>
 #include <kephas/proto/http/static_path.hpp>
@@ -62,6 +64,25 @@ void check_authority(std::string_view text) {
     require(http::parse_authority(again) == parsed);
 }
 
+// An address has one form, and nobody but a trusted proxy can make one of its own up.
+void check_addresses(std::string_view text) {
+    if (const auto address = http::ip_address::parse(text)) {
+        const std::string written = address->to_string();
+        require(http::ip_address::parse(written) == address);
+        require(http::ip_address::parse(written)->to_string() == written);
+    }
+    const std::string whole{text};
+    const auto list = http::peer_list::parse({&whole, 1});
+    if (!list) require(list.error() == whole);
+    const std::string networks[] = {"10.0.0.0/8", "2001:db8::/32"};
+    const auto trusted = http::peer_list::parse(networks);
+    require(trusted.has_value());
+    (void)http::forwarded_for(text, *trusted);
+    const auto client = http::ip_address::parse("192.0.2.1");
+    require(http::forwarded_for(whole + ", 192.0.2.1", *trusted) == client);
+    require(http::forwarded_for(whole + ", 192.0.2.1, 10.1.2.3", *trusted) == client);
+}
+
 void check_headers(std::string_view text) {
     const std::size_t half = text.size() / 2;
     http::request request;
@@ -108,11 +129,11 @@ void check_headers(std::string_view text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    if (size == 0) return 0;
-    const std::string_view text{reinterpret_cast<const char*>(data) + 1, size - 1};
+    const std::string_view text{reinterpret_cast<const char*>(data), size};
     check_escapes(text);
     check_path(text);
     check_authority(text);
+    check_addresses(text);
     check_headers(text);
     return 0;
 }
