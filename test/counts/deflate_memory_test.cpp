@@ -56,12 +56,12 @@ TEST_CASE("context takeover costs what the options say, from the first compresse
     for (const auto& [bits, memory] : {std::pair{15, 8}, {12, 5}, {9, 1}}) {
         websocket::codec_pool pool{1, memory};
         const deflate_options options{.memory_level = memory, .threshold = 0};
+        const std::string text = sample_json(100'000);
         const std::size_t before = counts::live_bytes();
         const auto out = std::make_unique<websocket::deflater>(pool, options, true, bits);
         const auto in = std::make_unique<websocket::inflater>(pool, true, bits);
         CHECK(counts::live_bytes() - before <= 300);
 
-        const std::string text = sample_json(100'000);
         const bytes_view parts[] = {as_bytes(text)};
         auto compressed = out->deflate(parts);
         REQUIRE(compressed);
