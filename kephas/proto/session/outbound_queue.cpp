@@ -291,7 +291,12 @@ void outbound_queue::append(outbound_frame&& frame, std::uint64_t key, bool repl
 // Takes entries out of the ring by moving those before them up: there are few, those that are being written.
 void outbound_queue::erase(std::size_t index, std::size_t how_many) noexcept {
     if (how_many == 0) return;
-    for (std::size_t i = index; i > 0; --i) at(i - 1 + how_many) = std::move(at(i - 1));
+    for (std::size_t i = index; i > 0; --i) {
+        // Not assigned: a short string that is assigned to a long one takes over its memory, and was not charged for it.
+        entry& to = at(i - 1 + how_many);
+        std::destroy_at(&to);
+        std::construct_at(&to, std::move(at(i - 1)));
+    }
     for (std::size_t i = 0; i < how_many; ++i) std::destroy_at(&at(i));
     if (charged_ > index) charged_ -= static_cast<std::uint32_t>(std::min(charged_ - index, how_many));
     head_ = static_cast<std::uint32_t>((head_ + how_many) & (capacity_ - 1));

@@ -650,6 +650,26 @@ TEST_CASE_FIXTURE(budget_fixture, "deferred charges are made for what the write 
     CHECK(budget.used() >= 50'000);
 }
 
+TEST_CASE("a short string that moves up to where a long one was is not charged for its memory") {
+    const outbound_limits limits{.max_messages = 10};
+    memory_budget budget{1'000'000};
+    outbound_queue queue{limits, &budget};
+    std::vector<std::byte> scratch(64 * 1024);
+    std::array<bytes_view, 16> out;
+    const auto push = [&](std::size_t size, overflow_policy policy) {
+        return queue.push({.head = {}, .head_size = 1, .body = payload{std::string(size, 'x')}}, policy, 1);
+    };
+    CHECK(push(3, wait) == send_status::queued);
+    CHECK(push(200, overflow_policy::latest) == send_status::queued);
+    CHECK(queue.push(outbound_frame{}, overflow_policy::latest, 1) == send_status::queued);  // nothing takes its place
+    CHECK(queue.messages() == 1);
+    CHECK(queue.gather(out, scratch) > 0);
+    queue.written(4);
+    CHECK(queue.empty());
+    queue.trim();
+    CHECK(budget.used() == 0);
+}
+
 TEST_CASE_FIXTURE(budget_fixture, "strings and vectors are charged with what they allocate, inline bytes with nothing") {
     CHECK(one.push({.head = {}, .head_size = 1, .body = payload{"short"}}, wait) == send_status::queued);
     const std::size_t before = budget.used();
