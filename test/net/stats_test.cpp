@@ -136,6 +136,7 @@ TEST_CASE("handlers are counted by how they end, under every policy, and the cou
         (void)client.read_command(0xFFFFFFFE);
         client.send_command(base + 4, "");
         (void)client.read_command(0xFFFFFFFE);
+        CHECK(eventually([&] { return server->stats().handlers_running == 0; }));  // counted behind its reply
         const server_stats stats = server->stats();
         CHECK(stats.handlers_started == rounds * 7);
         CHECK(stats.handlers_completed == rounds * 6);
@@ -152,8 +153,10 @@ TEST_CASE("handlers that run and messages that wait for theirs are told apart") 
     running_server server{every_ending(held)};
     auto client = test_client::open(server.port());
     for (int i = 0; i < 4; ++i) client.send_command(12, "");  // serial: one at a time
-    REQUIRE(eventually([&] { return server->stats().handlers_queued == 3; }));
-    CHECK(server->stats().handlers_running == 1);
+    REQUIRE(eventually([&] {  // three wait also before the fourth has come and the first has begun
+        const server_stats stats = server->stats();
+        return stats.handlers_queued == 3 && stats.handlers_running == 1;
+    }));
     for (int i = 0; i < 2; ++i) client.send_command(2, "");
     REQUIRE(eventually([&] { return server->stats().handlers_running == 3; }));
     CHECK(server->stats().handlers_queued == 3);
