@@ -2,11 +2,13 @@
 
 #include <kephas/proto/http/response.hpp>
 
+#include <kephas/net/owned_fd.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/tls_stream.hpp>
 
 #include <kephas/server/certificate_keeper.hpp>
+#include <kephas/server/checked_options.hpp>
 #include <kephas/server/collect_stats.hpp>
 #include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
@@ -26,13 +28,10 @@
 #include <csignal>
 #include <mutex>
 #include <random>
-#include <random>
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
 #include <utility>
-
-#include <unistd.h>
 
 namespace kephas {
 
@@ -42,57 +41,11 @@ unsigned or_cores(unsigned threads) {
     return threads != 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
 }
 
-void require(bool holds, const char* what) {
-    if (!holds) throw std::invalid_argument{what};
-}
-
-std::shared_ptr<const server_options> checked(server_options options) {
-    require(options.outbox.max_messages > 0 && options.outbox.max_bytes > 0, "outbox: its limits must not be zero");
-    require(options.in_flight.messages > 0 && options.in_flight.bytes > 0, "in_flight: its limits must not be zero");
-    require(options.max_batch > 0, "max_batch must not be zero");
-    require(options.connections.per_address_rate <= 0 || options.connections.per_address_burst >= 1,
-            "connections: a burst below one connection lets nobody in");
-    require(options.metrics_path.empty() || options.metrics_path.starts_with('/'), "metrics_path must begin with a slash");
-    require(options.drain.batch > 0, "drain.batch must not be zero");
-    require(options.drain.jitter >= 0 && options.drain.jitter <= 1, "drain.jitter is a share, from 0 to 1");
-    require(options.rate_limit.messages_per_second <= 0 || options.rate_limit.burst >= 1,
-            "rate_limit: a burst below one message lets nothing through");
-    require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
-            "control_rate_limit: a burst below one frame lets nothing through");
-    const auto over_tls = [](const std::string& text) { return text.starts_with("wss:") || text.starts_with("https:"); };
-    if (!options.tls.certificates.empty() || std::ranges::any_of(options.listen, over_tls)) check_tls_options(options.tls);
-    const deflate_options& deflate = options.deflate;
-    const auto within = [](int value, int least, int most) { return value >= least && value <= most; };
-    require(within(deflate.server_max_window_bits, 8, 15) && within(deflate.client_max_window_bits, 8, 15),
-            "deflate: a window has 8 to 15 bits");
-    require(within(deflate.level, 1, 9) && within(deflate.memory_level, 1, 9),
-            "deflate: level and memory_level are 1 to 9");
-    return std::make_shared<const server_options>(std::move(options));
-}
-
 /// What somebody gets who asks a TLS listener for a page without TLS.
 const std::string& answer_to_plain_http() {
     static const std::string text = http::serialize(
         http::text_response(http::status_code::bad_request, "this port speaks TLS: use https:// or wss://\n"));
     return text;
-}
-
-session_options session_options_of(const server_options& options) {
-    session_options session;
-    session.max_binary_message = options.max_binary_payload + command_id_size;
-    session.max_text_message = options.max_text_message;
-    session.max_fragments = options.max_fragments;
-    session.max_empty_fragments = options.max_empty_fragments;
-    session.messages_per_second = options.rate_limit.messages_per_second;
-    session.message_burst = options.rate_limit.burst;
-    session.controls_per_second = options.control_rate_limit.messages_per_second;
-    session.control_burst = options.control_rate_limit.burst;
-    session.read_timeout = options.read_timeout;
-    session.ping_interval = options.ping_interval;
-    session.write_timeout = options.write_timeout;
-    session.message_timeout = options.message_timeout;
-    session.close_timeout = options.close_timeout;
-    return session;
 }
 
 }  // namespace
@@ -121,22 +74,6 @@ public:
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
-
-    /// A descriptor that is closed unless somebody takes it.
-    class owned_fd {
-    public:
-        explicit owned_fd(int fd) noexcept : fd_{fd} {}
-        owned_fd(const owned_fd&) = delete;
-        owned_fd& operator=(const owned_fd&) = delete;
-        ~owned_fd() {
-            if (fd_ >= 0) ::close(fd_);
-        }
-        [[nodiscard]] int get() const noexcept { return fd_; }
-        [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
-
-    private:
-        int fd_;
-    };
 
     /// Takes a place for a new connection. False if there is none: it is answered and closed then.
     [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
@@ -192,7 +129,7 @@ private:
 server::implementation::implementation(std::shared_ptr<const kephas::routes> routes, server_options options,
                                        asio::any_io_executor executor, strand_factory strands)
     : executor_{std::move(executor)}, strands_{std::move(strands)} {
-    context_.options = checked(std::move(options));
+    context_.options = checked_options(std::move(options));
     outbox_budget_ = std::make_shared<memory_budget>(context_.options->outbox_budget);
     context_.routes = std::move(routes);
     context_.session = session_options_of(*context_.options);
@@ -582,24 +519,13 @@ void server::implementation::start(std::shared_ptr<session> fresh) {
 }
 
 void server::implementation::ended(session& last, const std::exception_ptr& failure) {
-    if (failure) {
-        try {
-            std::rethrow_exception(failure);
-        } catch (const std::exception& error) {
-            context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
-            context_.log.error("a connection ended with an exception: {}", error.what());
-        } catch (...) {
-            context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);
-            context_.log.error("a connection ended with an exception");
-        }
+    if (failure) context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);  // it could not even begin
+    {
+        decltype(sessions_)::node_type dropped;  // destroyed after the lock
+        const std::lock_guard lock{mutex_};
+        dropped = sessions_.extract(&last);
     }
-    std::shared_ptr<session> dropped;  // destroyed after the lock
-    const std::lock_guard lock{mutex_};
-    if (const auto found = sessions_.find(&last); found != sessions_.end()) {
-        dropped = std::move(found->second);
-        sessions_.erase(found);
-    }
-    if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
+    task_ended(failure, "a connection");
 }
 
 std::vector<std::shared_ptr<session>> server::implementation::sessions() const {

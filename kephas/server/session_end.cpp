@@ -23,11 +23,9 @@ void session::handle(close_received&& close) {
 
 void session::handle(session_failed&& failure) {
     const bool lost = failure.code == close_code::abnormal;
-    if (failure.reason.ends_with("ate limit exceeded")) {  // of messages, or of control frames
+    if (failure.rate_limited) {
         context_.counters.rate_limited.fetch_add(1, std::memory_order_relaxed);
-    }
-    if (failure.reason == "Rate limit exceeded") {
-        context_.log.warning("Rate limit exceeded for client client_id={} remote_addr={}", state_->id().to_string(),
+        context_.log.warning("{} for client client_id={} remote_addr={}", failure.reason, state_->id().to_string(),
                              state_->facts().remote_address);
     }
     if (failure.send_close) answer_earlier();

@@ -5,8 +5,6 @@
 #include <kephas/proto/websocket/deflater.hpp>
 
 #include <support/deflate.hpp>
-#include <support/running_server.hpp>
-#include <support/test_client.hpp>
 #include <support/websocket.hpp>
 
 #include <doctest/doctest.h>
@@ -14,43 +12,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 using namespace kephas;
 using namespace kephas::test;
-
-namespace {
-
-// The bytes per connection that `count` connections more allocate, our side of the test's clients included.
-double idle_bytes(bool deflate) {
-    constexpr std::size_t count = 200;
-    server_options options = quiet_options();
-    options.deflate.enabled = deflate;
-    router routes;
-    routes.raw(dispatch::on_strand, [](request) -> asio::awaitable<std::optional<payload>> { co_return std::nullopt; });
-    running_server server{std::move(routes), options};
-    std::vector<test_client> clients;
-    clients.reserve(2 * count);
-    const auto open = [&] {
-        for (std::size_t i = 0; i < count; ++i) {
-            clients.push_back(test_client::open(server.port(), "/ws", "Sec-WebSocket-Extensions: permessage-deflate\r\n"));
-        }
-        REQUIRE(eventually([&] { return server->stats().clients == clients.size(); }));
-    };
-    open();
-    const std::size_t before = counts::live_bytes();
-    open();
-    return static_cast<double>(counts::live_bytes() - before) / count;
-}
-
-}  // namespace
-
-TEST_CASE("an idle connection that compresses holds little more than one that does not") {
-    const double plain = idle_bytes(false);
-    const double compressed = idle_bytes(true);
-    fmt::print("compression adds {:.0f} bytes to an idle connection\n", compressed - plain);
-    CHECK(compressed - plain <= 400);
-}
 
 TEST_CASE("context takeover costs what the options say, from the first compressed message on") {
     for (const auto& [bits, memory] : {std::pair{15, 8}, {12, 5}, {9, 1}}) {

@@ -1,6 +1,7 @@
 // The limits on connections: how many, how fast, from whom, and what they may hold before they are open.
 #include <support/gate.hpp>
 #include <support/running_server.hpp>
+#include <support/temporary_folder.hpp>
 #include <support/test_client.hpp>
 
 #include <doctest/doctest.h>
@@ -11,13 +12,11 @@
 #include <algorithm>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 using namespace kephas;
 using namespace kephas::test;
@@ -257,14 +256,13 @@ TEST_CASE("more header lines than max_headers are 431, however short they are") 
 }
 
 TEST_CASE("files that are being sent take a bounded amount of memory together") {
-    const auto folder = std::filesystem::temp_directory_path() / ("kephas-connections-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder);
+    const temporary_folder folder;
     constexpr std::size_t size = 8 * 1024 * 1024;  // more than the kernel takes at once
-    std::ofstream{folder / "large.bin", std::ios::binary} << std::string(size, 'x');
-    std::ofstream{folder / "small.txt", std::ios::binary} << "small";
+    folder.write("large.bin", std::string(size, 'x'));
+    folder.write("small.txt", "small");
     running_server server{router{}, options_with([&](server_options& o) {
                               o.listen = {"http://127.0.0.1:0"};
-                              o.files = folder;
+                              o.files = folder.path();
                               o.connections.response_bytes = size + 100;
                           })};
     const std::string request = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -280,18 +278,15 @@ TEST_CASE("files that are being sent take a bounded amount of memory together") 
     slow.close();
     CHECK(eventually([&] { return status_of(http_get(server.port(), "/small.txt")) == "200"; }));
     CHECK(eventually([&] { return http_get(server.port(), "/large.bin").size() > size; }));
-    server.stop();
-    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("who takes a file byte by byte does not hold its memory for as long as it likes") {
-    const auto folder = std::filesystem::temp_directory_path() / ("kephas-slow-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder);
+    const temporary_folder folder;
     constexpr std::size_t size = 8 * 1024 * 1024;
-    std::ofstream{folder / "large.bin", std::ios::binary} << std::string(size, 'x');
+    folder.write("large.bin", std::string(size, 'x'));
     running_server server{router{}, options_with([&](server_options& o) {
                               o.listen = {"http://127.0.0.1:0"};
-                              o.files = folder;
+                              o.files = folder.path();
                               o.write_timeout = 100ms;
                           })};
     test_client slow{server.port(), 4096};
@@ -304,8 +299,6 @@ TEST_CASE("who takes a file byte by byte does not hold its memory for as long as
     }
     CHECK(server->stats().response_bytes == 0);
     CHECK(server->stats().bytes_sent < size);
-    server.stop();
-    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("a flood of refused connections is a few lines of the log, and then one a second that counts the others") {
@@ -362,7 +355,8 @@ TEST_CASE("the limits per address count who is behind a trusted proxy, not the p
 }
 
 TEST_CASE("a proxy on a Unix socket is trusted when it is named") {
-    const std::string file = std::filesystem::temp_directory_path() / ("kephas-proxy-" + std::to_string(::getpid()));
+    const temporary_folder folder;
+    const std::string file = folder / "proxy.sock";
     for (const bool trusted : {false, true}) {
         running_server server{routes_that_tell_the_address(), options_with([&](server_options& o) {
                                   o.listen = {"unix://" + file};

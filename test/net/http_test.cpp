@@ -1,5 +1,6 @@
 // Everything before the 101, and what is answered instead of it.
 #include <support/running_server.hpp>
+#include <support/temporary_folder.hpp>
 #include <support/test_client.hpp>
 
 #include <doctest/doctest.h>
@@ -47,32 +48,6 @@ std::string handshake_status(std::uint16_t port, std::string_view headers, std::
 std::uint16_t port_of_endpoint(const std::string& endpoint) {
     return static_cast<std::uint16_t>(std::stoul(endpoint.substr(endpoint.rfind(':') + 1)));
 }
-
-/// A folder of its own for a test, removed at the end.
-class temporary_folder {
-public:
-    temporary_folder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "kephas-test-XXXXXX").string();
-        if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error{"mkdtemp"};
-        path_ = pattern;
-    }
-    ~temporary_folder() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    temporary_folder(const temporary_folder&) = delete;
-    temporary_folder& operator=(const temporary_folder&) = delete;
-
-    [[nodiscard]] std::filesystem::path operator/(const std::filesystem::path& name) const { return path_ / name; }
-    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-    void write(const std::filesystem::path& name, std::string_view content) const {
-        std::filesystem::create_directories((path_ / name).parent_path());
-        std::ofstream{path_ / name, std::ios::binary} << content;
-    }
-
-private:
-    std::filesystem::path path_;
-};
 
 const std::string upgrade_headers =
     "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

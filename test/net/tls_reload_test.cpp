@@ -1,4 +1,5 @@
 // Certificates that change while the server runs, and options that cannot work.
+#include <support/temporary_folder.hpp>
 #include <support/tls_client.hpp>
 #include <support/tls_server.hpp>
 
@@ -9,12 +10,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <stdlib.h>
 
 using namespace kephas;
 using namespace kephas::test;
@@ -25,15 +23,7 @@ namespace {
 /// A folder with a certificate and its key.
 class certificate_folder {
 public:
-    certificate_folder() {
-        char name[] = "/tmp/kephas-tls-XXXXXX";
-        if (::mkdtemp(name) == nullptr) throw std::runtime_error{"mkdtemp"};
-        folder_ = name;
-        write(localhost_pair());
-    }
-    certificate_folder(const certificate_folder&) = delete;
-    certificate_folder& operator=(const certificate_folder&) = delete;
-    ~certificate_folder() { std::filesystem::remove_all(folder_); }
+    certificate_folder() { write(localhost_pair()); }
 
     [[nodiscard]] std::filesystem::path certificate() const { return folder_ / "cert.pem"; }
     [[nodiscard]] std::filesystem::path key() const { return folder_ / "key.pem"; }
@@ -56,7 +46,7 @@ public:
     }
 
 private:
-    std::filesystem::path folder_;
+    temporary_folder folder_;
 };
 
 server_options with_files(const certificate_folder& folder) {

@@ -1,5 +1,6 @@
 // TLS listeners, as well-behaved clients see them.
 #include <support/gate.hpp>
+#include <support/temporary_folder.hpp>
 #include <support/tls_client.hpp>
 #include <support/tls_server.hpp>
 
@@ -9,13 +10,9 @@
 
 #include <doctest/doctest.h>
 
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <stdlib.h>
 
 using namespace kephas;
 using namespace kephas::test;
@@ -313,13 +310,12 @@ TEST_CASE("a session is resumed with a ticket, without anything stored") {
 }
 
 TEST_CASE("https serves pages and health") {
-    char folder[] = "/tmp/kephas-tls-XXXXXX";
-    REQUIRE(::mkdtemp(folder) != nullptr);
+    const temporary_folder folder;
     const std::string page = pattern(700'000);
-    std::ofstream{std::filesystem::path{folder} / "large.bin", std::ios::binary} << page;
+    folder.write("large.bin", page);
     server_options options = tls_server_options();
     options.listen = {"https://127.0.0.1:0", "wss://127.0.0.1:0/ws"};
-    options.files = folder;
+    options.files = folder.path();
     log_lines log;
     options.log = log.as_logger(log_level::info);
     running_server server{echo_routes(), std::move(options)};
@@ -329,7 +325,6 @@ TEST_CASE("https serves pages and health") {
     CHECK(response.ends_with("\r\n\r\n" + page));
     CHECK(log.wait_for("listening on https://127.0.0.1:" + std::to_string(server.port())));
     CHECK(log.wait_for("listening on wss://127.0.0.1:"));
-    std::filesystem::remove_all(folder);
 }
 
 TEST_CASE("over TLS only pages that came over TLS are of the same origin") {

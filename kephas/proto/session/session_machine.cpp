@@ -238,12 +238,15 @@ session_event session_machine::report_failure() {
     const auto failed = [&](close_code code, const char* reason, bool worth_a_frame = true) {
         return session_failed{code, reason, worth_a_frame && may_send};
     };
+    const auto too_fast = [&](const char* reason) {
+        return session_failed{close_code::policy_violation, reason, may_send, true};
+    };
     const end why = end_;
     fail(end::reported);
     end_ = end::reported;
     switch (why) {
-        case end::message_rate: return failed(close_code::policy_violation, "Rate limit exceeded");
-        case end::control_rate: return failed(close_code::policy_violation, "Control frame rate limit exceeded");
+        case end::message_rate: return too_fast("Rate limit exceeded");
+        case end::control_rate: return too_fast("Control frame rate limit exceeded");
         case end::read_timeout: return failed(close_code::abnormal, "read timeout", false);
         case end::message_timeout: return failed(close_code::policy_violation, "message timeout");
         case end::slow_consumer: return failed(close_code::slow_consumer, "slow consumer");

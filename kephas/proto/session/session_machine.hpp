@@ -59,6 +59,7 @@ struct session_failed {
     close_code code = close_code::protocol_error;
     std::string reason;
     bool send_close = true;
+    bool rate_limited = false;  ///< The peer has exceeded the rate of its messages or control frames.
 };
 
 using session_event = std::variant<message_received, pong_received, close_received, session_failed>;
