@@ -14,18 +14,6 @@ payload payload::copy(bytes_view bytes) {
     return result;
 }
 
-bytes_view payload::view() const noexcept {
-    switch (body_.index()) {
-        case 0: {
-            const auto& small = *std::get_if<0>(&body_);
-            return bytes_view{small.bytes.data(), small.size};
-        }
-        case 1: return as_bytes(*std::get_if<1>(&body_));
-        case 2: return *std::get_if<2>(&body_);
-        default: return std::get_if<3>(&body_)->view();
-    }
-}
-
 std::size_t payload::allocated() const noexcept {
     switch (body_.index()) {
         case 0: return 0;

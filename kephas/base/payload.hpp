@@ -32,7 +32,17 @@ public:
     [[nodiscard]] static payload copy(std::string_view text) { return copy(as_bytes(text)); }
 
     /// Valid until this payload is changed, moved or destroyed.
-    [[nodiscard]] bytes_view view() const noexcept;
+    [[nodiscard]] bytes_view view() const noexcept {
+        switch (body_.index()) {
+            case 0: {
+                const auto& small = *std::get_if<0>(&body_);
+                return bytes_view{small.bytes.data(), small.size};
+            }
+            case 1: return as_bytes(*std::get_if<1>(&body_));
+            case 2: return *std::get_if<2>(&body_);
+            default: return std::get_if<3>(&body_)->view();
+        }
+    }
     [[nodiscard]] std::string_view text() const noexcept { return as_text(view()); }
     [[nodiscard]] std::size_t size() const noexcept { return view().size(); }
     [[nodiscard]] bool empty() const noexcept { return view().empty(); }

@@ -18,12 +18,14 @@ public:
     slice(const slice& other) noexcept : block_{other.block_}, bytes_{other.bytes_} { retain(); }
     slice(slice&& other) noexcept
         : block_{std::exchange(other.block_, nullptr)}, bytes_{std::exchange(other.bytes_, {})} {}
-    slice& operator=(slice other) noexcept {
-        std::swap(block_, other.block_);
-        std::swap(bytes_, other.bytes_);
+    slice& operator=(const slice& other) noexcept { return *this = slice{other}; }
+    slice& operator=(slice&& other) noexcept {
+        block* const old = std::exchange(block_, std::exchange(other.block_, nullptr));  // also right if both are the same
+        bytes_ = std::exchange(other.bytes_, {});
+        release(old);
         return *this;
     }
-    ~slice() { release(); }
+    ~slice() { release(block_); }
 
     /// A new block of `size` uninitialised bytes. Throws `std::bad_alloc`.
     [[nodiscard]] static slice allocate(std::size_t size);
@@ -75,8 +77,8 @@ private:
     void retain() const noexcept {
         if (block_ != nullptr) block_->references.fetch_add(1, std::memory_order_relaxed);
     }
-    void release() noexcept {
-        if (block_ != nullptr && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(block_);
+    static void release(block* owner) noexcept {
+        if (owner != nullptr && owner->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(owner);
     }
     static void destroy(block* owner) noexcept;
 

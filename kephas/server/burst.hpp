@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,7 +12,7 @@ namespace kephas {
 /// The jobs of `pool` routes that one read brought. Filled first, then shared: several runners may take from it.
 class burst final : public job_source {
 public:
-    void push(job&& last) { jobs_.push_back(std::move(last)); }
+    [[nodiscard]] job& add() { return jobs_.emplace_back(); }
     [[nodiscard]] std::vector<job>& jobs() noexcept { return jobs_; }
     /// Where the payloads are copied that must leave the read buffer.
     [[nodiscard]] slice& storage() noexcept { return storage_; }
@@ -28,10 +27,11 @@ public:
         next_.store(0, std::memory_order_relaxed);
     }
 
-    [[nodiscard]] std::optional<job> next() override {
+    [[nodiscard]] bool next(job& out) override {
         const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
-        if (index >= jobs_.size()) return std::nullopt;
-        return std::move(jobs_[index]);
+        if (index >= jobs_.size()) return false;
+        out = std::move(jobs_[index]);
+        return true;
     }
     [[nodiscard]] bool may_share() const noexcept override {
         return next_.load(std::memory_order_relaxed) < jobs_.size();

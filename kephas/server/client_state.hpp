@@ -109,7 +109,7 @@ public:
     void wake_unless_finished();
 
     // the queue of the serial routes, as a source of jobs
-    [[nodiscard]] std::optional<job> next() override { return work_.pop_serial(); }
+    [[nodiscard]] bool next(job& out) override { return work_.pop_serial(out); }
     [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:

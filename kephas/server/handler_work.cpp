@@ -7,17 +7,10 @@
 
 namespace kephas {
 
-void handler_work::begin(std::size_t bytes) noexcept { held_.fetch_add(one_message + bytes); }
-
-bool handler_work::end(std::size_t bytes) noexcept {
-    held_.fetch_sub(one_message + bytes);
-    return watched_.load();
-}
-
 bool handler_work::messages_full() const noexcept { return messages() >= limits_.messages; }
 
 bool handler_work::bytes_full() const noexcept {
-    const std::uint64_t held = held_.load();
+    const std::uint64_t held = this->held();
     if (held < one_message) return false;
     // Messages beyond their own limit, which a pending call lets in, cost something even if they are empty.
     static constexpr std::uint64_t cost_of_message = 256;
@@ -47,17 +40,15 @@ void handler_work::cancel() {
 
 bool handler_work::push_serial(job&& last) {
     const std::lock_guard lock{mutex_};
-    serial_.push(std::move(last));
+    serial_.add() = std::move(last);
     return !std::exchange(serial_active_, true);
 }
 
-std::optional<job> handler_work::pop_serial() {
+bool handler_work::pop_serial(job& out) {
     const std::lock_guard lock{mutex_};
-    if (serial_.empty()) {
-        serial_active_ = false;
-        return std::nullopt;
-    }
-    return serial_.pop();
+    if (serial_.pop(out)) return true;
+    serial_active_ = false;
+    return false;
 }
 
 }  // namespace kephas

@@ -19,14 +19,22 @@ class handler_work {
 public:
     explicit handler_work(const in_flight_options& limits) noexcept : limits_{limits} {}
 
-    /// Strand: a message is handed over.
-    void begin(std::size_t bytes) noexcept;
-    /// Its handler has ended. True if somebody watches for that.
-    [[nodiscard]] bool end(std::size_t bytes) noexcept;
+    /// Strand: a message is handed over to a handler, which runs on the strand as well or somewhere else.
+    void begin(std::size_t bytes, bool on_strand) noexcept {
+        if (on_strand) held_on_strand_ += one_message + bytes;
+        else held_elsewhere_.fetch_add(one_message + bytes);
+    }
+    /// Its handler has ended: called where it ran. True if somebody watches for that.
+    [[nodiscard]] bool end(std::size_t bytes, bool on_strand) noexcept {
+        if (on_strand) held_on_strand_ -= one_message + bytes;
+        else held_elsewhere_.fetch_sub(one_message + bytes);
+        return watched_.load();
+    }
     /// Strand: whether `end` is of interest. Look at the limits again after having set it.
     void watch(bool on) noexcept { watched_.store(on); }
 
-    [[nodiscard]] std::size_t messages() const noexcept { return static_cast<std::size_t>(held_.load() / one_message); }
+    // strand
+    [[nodiscard]] std::size_t messages() const noexcept { return static_cast<std::size_t>(held() / one_message); }
     [[nodiscard]] bool messages_full() const noexcept;
     [[nodiscard]] bool bytes_full() const noexcept;
 
@@ -39,13 +47,17 @@ public:
 
     /// The queue of the serial routes, which one runner at a time works on. True if none does, and one has to start.
     [[nodiscard]] bool push_serial(job&& last);
-    /// The next job; none when the queue is empty, and then no runner works on it any more.
-    [[nodiscard]] std::optional<job> pop_serial();
+    /// Puts the next job into `out`. False when the queue is empty, and then no runner works on it any more.
+    [[nodiscard]] bool pop_serial(job& out);
 
 private:
     const in_flight_options& limits_;
     static constexpr std::uint64_t one_message = std::uint64_t{1} << 40U;
-    std::atomic<std::uint64_t> held_{0};  // messages * one_message + bytes, so that one operation changes both
+    [[nodiscard]] std::uint64_t held() const noexcept { return held_on_strand_ + held_elsewhere_.load(); }
+
+    // Each is messages * one_message + bytes, so that one operation changes both.
+    std::uint64_t held_on_strand_ = 0;  // by handlers that run there: no other thread looks at it
+    std::atomic<std::uint64_t> held_elsewhere_{0};
     std::atomic<bool> watched_{false};
     std::atomic<bool> cancelled_{false};
 

@@ -47,14 +47,17 @@ class job_queue {
 public:
     [[nodiscard]] bool empty() const noexcept { return next_ == jobs_.size(); }
     [[nodiscard]] std::size_t size() const noexcept { return jobs_.size() - next_; }
-    void push(job&& last) {
+    /// An empty job at the end, to be filled before anything else happens.
+    [[nodiscard]] job& add() {
         if (jobs_.size() == jobs_.capacity() && next_ >= jobs_.size() / 2) drop_consumed();  // rather than grow
-        jobs_.push_back(std::move(last));
+        return jobs_.emplace_back();
     }
-    [[nodiscard]] job pop() {
-        job first = std::move(jobs_[next_++]);
+    /// False if it is empty.
+    [[nodiscard]] bool pop(job& first) {
+        if (empty()) return false;
+        first = std::move(jobs_[next_++]);
         if (empty()) clear();
-        return first;
+        return true;
     }
     [[nodiscard]] std::span<job> waiting() noexcept { return std::span{jobs_}.subspan(next_); }
 
@@ -83,7 +86,8 @@ public:
     job_source& operator=(const job_source&) = delete;
     virtual ~job_source() = default;
 
-    [[nodiscard]] virtual std::optional<job> next() = 0;
+    /// Puts the next job into `out`. False, and `out` as it was, if there is none.
+    [[nodiscard]] virtual bool next(job& out) = 0;
     /// Whether another runner could find a job here.
     [[nodiscard]] virtual bool may_share() const noexcept = 0;
 };

@@ -12,18 +12,17 @@
 namespace kephas {
 
 /// A message of ours as one frame: the head is written here, the body is kept as it is.
-[[nodiscard]] inline outbound_frame make_frame(websocket::opcode op, std::optional<command_id> id, payload body) {
-    outbound_frame frame;
-    frame.head_size = static_cast<std::uint8_t>(server_frame_head(frame.head, op, id, body.size()));
-    frame.body = std::move(body);
+[[nodiscard]] inline outbound_frame make_frame(websocket::opcode op, std::optional<command_id> id, payload&& body) {
+    outbound_frame frame{.head = {}, .body = std::move(body)};
+    frame.head_size = static_cast<std::uint8_t>(server_frame_head(frame.head, op, id, frame.body.size()));
     return frame;
 }
 
-[[nodiscard]] inline outbound_frame make_command(command_id id, payload body) {
+[[nodiscard]] inline outbound_frame make_command(command_id id, payload&& body) {
     return make_frame(websocket::opcode::binary, id, std::move(body));
 }
 
-[[nodiscard]] inline outbound_frame make_text(payload body) {
+[[nodiscard]] inline outbound_frame make_text(payload&& body) {
     return make_frame(websocket::opcode::text, std::nullopt, std::move(body));
 }
 

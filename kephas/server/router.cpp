@@ -6,7 +6,18 @@
 
 namespace kephas {
 
-const route* routes::command(command_id id) const noexcept {
+void routes::index_small_ids() {
+    static constexpr std::size_t most = 1024;
+    small_ids_.clear();
+    for (const auto& [id, target] : commands_) {
+        const auto number = static_cast<std::size_t>(id);
+        if (number >= most) continue;
+        if (number >= small_ids_.size()) small_ids_.resize(number + 1);
+        small_ids_[number] = &target;
+    }
+}
+
+const route* routes::other_command(command_id id) const noexcept {
     const auto found = commands_.find(id);
     return found == commands_.end() ? nullptr : &found->second;
 }

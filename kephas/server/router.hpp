@@ -107,7 +107,9 @@ public:
 
     /// No more can be registered: `std::move(router).freeze()`.
     [[nodiscard]] std::shared_ptr<const routes> freeze() && {
-        return std::make_shared<const routes>(std::move(frozen_));
+        auto frozen = std::make_shared<routes>(std::move(frozen_));
+        frozen->index_small_ids();
+        return frozen;
     }
 
 private:

@@ -65,7 +65,10 @@ struct route {
 /// Everything that a `router` was told, immutable, so that all threads may use it. Made by `router::freeze()`.
 class routes {
 public:
-    [[nodiscard]] const route* command(command_id id) const noexcept;
+    [[nodiscard]] const route* command(command_id id) const noexcept {
+        const auto number = static_cast<std::size_t>(id);
+        return number < small_ids_.size() ? small_ids_[number] : other_command(id);
+    }
     [[nodiscard]] const route* method(std::string_view name) const noexcept;
 
 private:
@@ -78,7 +81,12 @@ private:
         std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
     };
 
+    [[nodiscard]] const route* other_command(command_id id) const noexcept;
+    /// The routes are complete: makes the table.
+    void index_small_ids();
+
     std::unordered_map<command_id, route> commands_;
+    std::vector<const route*> small_ids_;  // most applications number their commands from some small number on
     std::unordered_map<std::string, route, text_hash, std::equal_to<>> methods_;
     std::vector<middleware_handler> middleware_;
     std::optional<route> raw_;

@@ -75,10 +75,10 @@ asio::awaitable<void> runner::run() {
         client_state& from = *work_->from;
         const auto& chain = work_->routes->middleware_;
         from.work().enter(*this);
-        while (auto next = work_->source->next()) {
+        request_state state{work_->from};
+        const job& work = state.work;
+        while (work_->source->next(state.work)) {
             if (work_->source->may_share() && home_.has_idle_worker()) home_.submit(*work_);
-            request_state state{work_->from, std::move(*next)};
-            const job& work = state.work;
             before_handler(state);
             std::exception_ptr failure;
             try {
@@ -96,17 +96,18 @@ asio::awaitable<void> runner::run() {
                 if (failure) home_.account_callback(failure, from);
                 continue;
             }
-            auto reply = answer(state, failure);
             if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
             try {
+                auto reply = answer(state, failure);
                 if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                     (void)co_await from.out().push_when_room(std::move(*reply));
                 }
             } catch (const std::exception& error) {
                 home_.log().error("a reply was lost: {}", error.what());
             }
+            state.reply.reset();
             timed_out_ = false;
-            if (from.work().end(work.counted_bytes)) from.wake_unless_finished();
+            if (from.work().end(work.counted_bytes, work.target->policy == dispatch::on_strand)) from.wake_unless_finished();
         }
         from.work().leave(*this);
         work_.reset();
@@ -145,12 +146,7 @@ std::optional<outbound_frame> runner::answer(request_state& state, const std::ex
         (void)home_.account(failure, timed_out_, *state.from);
         return std::nullopt;
     }
-    try {
-        return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
-    } catch (const std::exception& error) {
-        home_.log().error("a reply was lost: {}", error.what());
-        return std::nullopt;
-    }
+    return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
 }
 
 std::optional<outbound_frame> runner::answer_command(request_state& state, const std::exception_ptr& failure) {

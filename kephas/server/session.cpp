@@ -98,10 +98,12 @@ void session::process(time_point now) {
         more = false;
         while (phase_ == phase::open && (!paused() || machine_->failing())) {
             auto event = machine_->poll_event();
-            if (event) {
+            if (!event) {
+                if (!take_controls()) break;
+            } else if (auto* message = std::get_if<message_received>(&*event)) [[likely]] {
+                handle(std::move(*message));
+            } else {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
-            } else if (!take_controls()) {
-                break;
             }
             more = true;
         }
@@ -370,12 +372,9 @@ void session::reschedule() {
     if (next) home_->schedule(*this, *next);
 }
 
-std::optional<job> session::next() {
-    if (strand_jobs_.empty()) {
-        strand_active_ = false;
-        return std::nullopt;
-    }
-    return strand_jobs_.pop();
+bool session::next(job& out) {
+    strand_active_ = strand_jobs_.pop(out);
+    return strand_active_;
 }
 
 }  // namespace kephas

@@ -66,7 +66,7 @@ public:
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
 
     void timer_expired() noexcept override;
-    [[nodiscard]] std::optional<job> next() override;  // of the on_strand queue
+    [[nodiscard]] bool next(job& out) override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:
@@ -116,12 +116,13 @@ private:
     void send_now(outbound_frame frame);
 
     // messages to handlers (session_dispatch.cpp)
-    void dispatch_binary(slice message);
-    void dispatch_text(slice message);
+    void dispatch_binary(slice&& message);
+    void dispatch_text(slice&& message);
     void dispatch_document(jsonrpc::document document, websocket::opcode op, const slice& message);
     void settle_call(jsonrpc::message& element);
     void settle_calls(const message_received& message);
-    void submit(const route& target, job work);
+    [[nodiscard]] job& add_job(const route& target);
+    void submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload);
     void count_messages() noexcept;
     void start_handlers();
 

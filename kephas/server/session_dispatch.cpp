@@ -37,14 +37,9 @@ void leave_slab(std::span<job> jobs, slice& storage) {
 
 }  // namespace
 
-void session::dispatch_binary(slice message) {
+void session::dispatch_binary(slice&& message) {
     const routes& table = *context_.routes;
-    if (table.raw_) {
-        job work;
-        work.opcode = websocket::opcode::binary;
-        work.payload = std::move(message);
-        return submit(*table.raw_, std::move(work));
-    }
+    if (table.raw_) return submit(*table.raw_, websocket::opcode::binary, std::nullopt, std::move(message));
     const auto command = decode_command(message.view());
     if (!command) {
         answer_earlier();
@@ -65,20 +60,13 @@ void session::dispatch_binary(slice message) {
         }
         return send_now(make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)}));
     }
-    job work;
-    work.opcode = websocket::opcode::binary;
-    work.command = command->id;
-    work.payload = std::move(body);
-    submit(*target, std::move(work));
+    submit(*target, websocket::opcode::binary, command->id, std::move(body));
 }
 
-void session::dispatch_text(slice message) {
+void session::dispatch_text(slice&& message) {
     const routes& table = *context_.routes;
     const auto hand_over = [&](const route& target) {
-        job work;
-        work.opcode = websocket::opcode::text;
-        work.payload = std::move(message);
-        submit(target, std::move(work));
+        submit(target, websocket::opcode::text, std::nullopt, std::move(message));
     };
     if (table.raw_) return hand_over(*table.raw_);
 
@@ -112,13 +100,14 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
                 if (auto frame = batch->set_error(slot, jsonrpc::method_not_found())) send_now(std::move(*frame));
                 continue;
             }
-            job work;
+            auto call = std::make_unique<rpc_call>(std::move(*request), batch, slot);
+            job& work = add_job(*target);
             work.opcode = op;
             if (op == websocket::opcode::binary) work.command = command_jsonrpc;
             work.payload = message;
-            work.rpc = std::make_unique<rpc_call>(std::move(*request), batch, slot);
+            work.rpc = std::move(call);
             work.counted_bytes = std::exchange(cost, 0);
-            submit(*target, std::move(work));
+            state_->work().begin(work.counted_bytes, target->policy == dispatch::on_strand);
         }
     }
 }
@@ -144,19 +133,30 @@ void session::settle_calls(const message_received& message) {
     for (jsonrpc::message& element : document.messages) settle_call(element);
 }
 
-void session::submit(const route& target, job work) {
+/// A job at the end of the queue for `target`; the caller fills it, and begins it.
+job& session::add_job(const route& target) {
+    const auto queue = [&]() -> job& {
+        switch (target.policy) {
+            case dispatch::on_strand: return strand_jobs_.add();
+            case dispatch::serial: return serial_batch_.emplace_back();
+            case dispatch::pool: break;
+        }
+        if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
+        return pool_batch_->add();
+    };
+    job& work = queue();
     work.target = &target;
     ++jobs_;
-    if (!work.rpc) work.counted_bytes = work.payload.size();
-    state_->work().begin(work.counted_bytes);
-    switch (target.policy) {
-        case dispatch::on_strand: strand_jobs_.push(std::move(work)); break;
-        case dispatch::serial: serial_batch_.push_back(std::move(work)); break;
-        case dispatch::pool:
-            if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
-            pool_batch_->push(std::move(work));
-            break;
-    }
+    return work;
+}
+
+void session::submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload) {
+    job& work = add_job(target);
+    work.opcode = op;
+    work.command = command;
+    work.counted_bytes = payload.size();
+    work.payload = std::move(payload);
+    state_->work().begin(work.counted_bytes, target.policy == dispatch::on_strand);
 }
 
 /// Once for a read, not once for a message.

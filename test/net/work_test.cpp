@@ -24,12 +24,13 @@ using reply = asio::awaitable<std::optional<payload>>;
 
 TEST_CASE("a queue of jobs that never runs empty does not grow") {
     job_queue queue;
-    queue.push({});
+    (void)queue.add();
     const job* lowest = nullptr;
     const job* highest = nullptr;
     for (int i = 0; i < 10'000; ++i) {
-        queue.push({});
-        (void)queue.pop();
+        (void)queue.add();
+        job oldest;
+        REQUIRE(queue.pop(oldest));
         if (i < 100) continue;
         const job* first = queue.waiting().data();
         lowest = lowest == nullptr ? first : std::min(lowest, first);
@@ -42,12 +43,12 @@ TEST_CASE("a queue of jobs that never runs empty does not grow") {
 TEST_CASE("messages without bytes count when a pending call lifts the limit on messages") {
     const in_flight_options limits{.messages = 4, .bytes = 1024};
     handler_work work{limits};
-    for (int i = 0; i < 4; ++i) work.begin(0);
+    for (int i = 0; i < 4; ++i) work.begin(0, false);
     CHECK(work.messages_full());
     CHECK_FALSE(work.bytes_full());
-    for (int i = 0; i < 4; ++i) work.begin(0);
+    for (int i = 0; i < 4; ++i) work.begin(0, false);
     CHECK(work.bytes_full());
-    (void)work.end(0);
+    (void)work.end(0, false);
     CHECK_FALSE(work.bytes_full());
 }
 

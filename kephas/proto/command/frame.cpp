@@ -5,11 +5,6 @@
 
 namespace kephas {
 
-std::optional<command_view> decode_command(bytes_view message) noexcept {
-    if (message.size() < command_id_size) return std::nullopt;
-    return command_view{command_id{load_big_endian<std::uint32_t>(message.data())}, message.subspan(command_id_size)};
-}
-
 std::vector<std::byte> encode_command(command_id id, bytes_view payload) {
     std::vector<std::byte> message(command_id_size + payload.size());
     store_big_endian(message.data(), static_cast<std::uint32_t>(id));

@@ -31,7 +31,10 @@ struct command_view {
 
 /// Reads `u32 big-endian id` and payload; none if the message is shorter than an id, which is the peer's error.
 /// The payload is a part of `message` and lives as long.
-[[nodiscard]] std::optional<command_view> decode_command(bytes_view message) noexcept;
+[[nodiscard]] inline std::optional<command_view> decode_command(bytes_view message) noexcept {
+    if (message.size() < command_id_size) return std::nullopt;
+    return command_view{command_id{load_big_endian<std::uint32_t>(message.data())}, message.subspan(command_id_size)};
+}
 
 /// The message of a command: its id and a copy of its payload.
 [[nodiscard]] std::vector<std::byte> encode_command(command_id id, bytes_view payload);

@@ -109,6 +109,13 @@ std::optional<session_event> session_machine::poll_event() {
     if (end_ > end::reported) return report_failure();
     while (end_ == end::none && !pong_waits_) {
         auto frame = decoder_.next();
+        if (frame && !websocket::is_control(frame->op)) [[likely]] {
+            message_started_ = never;
+            if (close_was_sent()) continue;  // only the peer's close frame still matters
+            if (messages_.take(now_)) return message_received{frame->op, std::move(frame->payload)};
+            fail(end::message_rate);
+            return report_failure();
+        }
         watch_message();
         if (!frame) {
             if (decoder_.failed()) return report_failure();
@@ -118,8 +125,7 @@ std::optional<session_event> session_machine::poll_event() {
             }
             return std::nullopt;
         }
-        if (!websocket::is_control(frame->op)) message_started_ = never;
-        if (auto event = convert(std::move(*frame))) return event;
+        if (auto event = convert_control(std::move(*frame))) return event;
     }
     return std::nullopt;
 }
@@ -203,7 +209,7 @@ void session_machine::fail(end why) noexcept {
 // Nothing that comes in matters any more.
 bool session_machine::deaf() const noexcept { return end_ != end::none || close_received_ || eof_; }
 
-std::optional<session_event> session_machine::convert(websocket::decoded&& frame) {
+std::optional<session_event> session_machine::convert_control(websocket::decoded&& frame) {
     if (frame.op == opcode::close) {
         const bytes_view payload = frame.payload.view();
         close_received received;
@@ -217,12 +223,7 @@ std::optional<session_event> session_machine::convert(websocket::decoded&& frame
         answer_waits_ = !close_was_sent();
         return received;
     }
-    if (close_was_sent()) return std::nullopt;  // only the peer's close frame still matters
-    if (!websocket::is_control(frame.op)) {
-        if (messages_.take(now_)) return message_received{frame.op, std::move(frame.payload)};
-        fail(end::message_rate);
-        return report_failure();
-    }
+    if (close_was_sent()) return std::nullopt;
     if (!controls_.take(now_)) {
         fail(end::control_rate);
         return report_failure();

@@ -150,7 +150,7 @@ private:
     void received(time_point now) noexcept;
     void fail(end why) noexcept;
     [[nodiscard]] bool deaf() const noexcept;
-    [[nodiscard]] std::optional<session_event> convert(websocket::decoded&& frame);
+    [[nodiscard]] std::optional<session_event> convert_control(websocket::decoded&& frame);
     [[nodiscard]] session_event report_failure();
     void watch_message() noexcept;
     [[nodiscard]] time_point read_deadline() const noexcept;

@@ -111,6 +111,8 @@ private:
         not_deflate,
     };
 
+    [[nodiscard]] std::size_t whole_message() const noexcept;
+    std::optional<decoded> take_whole(std::size_t size) noexcept;
     bool read_header();
     std::size_t parse_header(const std::byte* from, std::size_t available) noexcept;
     void begin_frame(opcode op, bool fin, bool rsv1, std::uint64_t size) noexcept;
