@@ -20,12 +20,14 @@ public:
             case errc::client_not_found: return "client not found";
             case errc::invalid_response: return "the peer answered with something that is not a JSON-RPC response";
             case errc::invalid_certificate: return "the certificate or key cannot be used";
+            case errc::truncated: return "the TLS stream was cut off";
         }
         return "unknown error";
     }
     [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
         switch (static_cast<errc>(value)) {
-            case errc::closed: return condition::peer_gone;
+            case errc::closed:
+            case errc::truncated: return condition::peer_gone;
             case errc::full:
             case errc::overloaded: return condition::overloaded;
             case errc::timed_out: return condition::timed_out;

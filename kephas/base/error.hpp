@@ -21,6 +21,7 @@ enum class errc {
     client_not_found,   ///< No client with that id is connected.
     invalid_response,   ///< The peer answered a call with something that is not a JSON-RPC response.
     invalid_certificate,  ///< A certificate or key cannot be used; the text names the file and OpenSSL's reason.
+    truncated,          ///< A TLS stream ended without its close_notify: look whether what came last is whole.
 };
 
 /// What callers branch on; every `errc` belongs to at most one.

@@ -35,7 +35,8 @@ public:
     stream& operator=(const stream&) = delete;
     virtual ~stream() = default;
 
-    /// Reads what has arrived; 0 at the end of the stream (`ec` is `asio::error::eof`, the peer may still read) or on an error.
+    /// Reads what has arrived; 0 at the end of the stream or on an error. At the end `ec` is `asio::error::eof`, or
+    /// `errc::truncated` where it may be too early; the peer may still read.
     /// Lifetime: `buffer` and `ec` must stay where they are until the read has completed.
     [[nodiscard]] virtual asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) = 0;
     /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.

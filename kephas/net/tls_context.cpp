@@ -191,9 +191,8 @@ public:
         const char* reason = ERR_reason_error_string(static_cast<unsigned int>(value));
         return reason != nullptr ? reason : fmt::format("TLS error {:#x}", static_cast<unsigned int>(value));
     }
-    [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
-        const bool truncated = ERR_GET_REASON(static_cast<unsigned int>(value)) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
-        return truncated ? condition::peer_gone : condition::protocol_violation;
+    [[nodiscard]] std::error_condition default_error_condition(int) const noexcept override {
+        return condition::protocol_violation;
     }
 };
 

@@ -47,8 +47,7 @@ private:
     std::unique_ptr<implementation> implementation_;
 };
 
-/// Reasons of OpenSSL's as error codes. A truncated stream is `condition::peer_gone`, all else
-/// `condition::protocol_violation`.
+/// Reasons of OpenSSL's as error codes; all are `condition::protocol_violation`.
 [[nodiscard]] const std::error_category& tls_category() noexcept;
 /// The first reason in OpenSSL's queue of this thread, which is emptied.
 [[nodiscard]] std::error_code take_tls_error() noexcept;

@@ -1,3 +1,5 @@
+#include <kephas/base/error.hpp>
+
 #include <kephas/net/peer_certificate.hpp>
 #include <kephas/net/tls_stream.hpp>
 
@@ -22,10 +24,6 @@ namespace {
 constexpr std::size_t largest_record = 16 * 1024;  // of plaintext: RFC 8446 5.1
 /// What may wait for the kernel: one record, and answers to what a peer that does not read makes us answer.
 constexpr std::size_t most_unsent = 128 * 1024;
-
-std::error_code truncated() noexcept {
-    return {static_cast<int>(ERR_PACK(ERR_LIB_SSL, 0, SSL_R_UNEXPECTED_EOF_WHILE_READING)), tls_category()};
-}
 
 /// The bytes of a gather list, taken from its front.
 class gather_reader {
@@ -143,7 +141,7 @@ private:
     std::shared_ptr<backlog> unsent_;     // null most of the time
     std::error_code failure_;             // nothing can be read or written any more
     bool failure_reported_ = false;
-    bool ended_ = false;   // the peer has said that nothing follows
+    std::error_code end_;  // nothing can be read any more: eof if the peer has said so, or truncated
     bool closed_ = false;  // by us
 };
 
@@ -203,8 +201,8 @@ asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::err
         ec.clear();
         const std::size_t size = decrypt(buffer);
         if (size > 0) co_return size;
-        if (ended_) {
-            ec = asio::error::eof;
+        if (end_) {
+            ec = end_;
             co_return 0;
         }
         if (failure_ && report_failure(ec)) co_return 0;
@@ -214,7 +212,8 @@ asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::err
             if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
             if (failure_ && report_failure(ec)) co_return 0;  // a write has failed meanwhile
             if (failure_) co_return received;
-            failure_ = ec ? ec : truncated();
+            if (!ec || ec == asio::error::eof) end_ = errc::truncated;  // its side has ended; it may still read
+            else failure_ = ec;
             continue;
         }
         encrypted_ = incoming_.slab.view().first(received);
@@ -224,7 +223,7 @@ asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::err
 
 /// Decrypts what is there; 0 if that makes no byte of plaintext.
 std::size_t tls_stream::decrypt(read_buffer& buffer) {
-    if (failure_ || ended_ || !ssl_ || (encrypted_.empty() && SSL_pending(ssl_.get()) == 0)) return 0;
+    if (failure_ || end_ || !ssl_ || (encrypted_.empty() && SSL_pending(ssl_.get()) == 0)) return 0;
     mutable_bytes into = buffer.direct;
     if (into.empty()) {
         buffer.slab = buffer.lender->borrow_slab();
@@ -241,7 +240,7 @@ std::size_t tls_stream::decrypt(read_buffer& buffer) {
         }
         total += size;
     }
-    if (encrypted_.empty() || failure_ || ended_) {
+    if (encrypted_.empty() || failure_ || end_) {
         encrypted_ = {};
         if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
     }
@@ -252,7 +251,7 @@ std::size_t tls_stream::decrypt(read_buffer& buffer) {
 void tls_stream::handle_read_failure(int result) {
     switch (SSL_get_error(ssl_.get(), result)) {
         case SSL_ERROR_WANT_READ: return;
-        case SSL_ERROR_ZERO_RETURN: ended_ = true; return;
+        case SSL_ERROR_ZERO_RETURN: end_ = asio::error::eof; return;
         default: break;
     }
     const unsigned long why = ERR_peek_error();

@@ -253,7 +253,6 @@ asio::awaitable<void> session::linger() {
 }
 
 void session::note_failed_tls(std::error_code why) {
-    if (why == condition::peer_gone) return;
     context_.counters.tls_failures.fetch_add(1, std::memory_order_relaxed);
     context_.log.debug("TLS handshake failed: {} remote_addr={}", why.message(), stream_->remote_address());
 }

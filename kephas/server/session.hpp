@@ -135,8 +135,11 @@ private:
     void write_failed(time_point now);
     void departing(time_point now);
     void cut_off() noexcept;
-    /// Whether nothing follows because the peer has said so. A stream of the program's may leave `ec` empty for that.
-    [[nodiscard]] static bool is_end(const std::error_code& ec) noexcept { return !ec || ec == asio::error::eof; }
+    /// Whether the peer has ended its side. A stream of the program's may leave `ec` empty for that. WebSocket messages and
+    /// HTTP requests say themselves where they end, and many peers send no close_notify: truncated is no worse.
+    [[nodiscard]] static bool is_end(const std::error_code& ec) noexcept {
+        return !ec || ec == asio::error::eof || ec == errc::truncated;
+    }
     [[nodiscard]] bool awaits_acknowledgement() const noexcept { return send_ended_ && input_ended_ && !finished_; }
     /// For what is called from outside `run`: an exception must not leave through the executor.
     template <class Body>

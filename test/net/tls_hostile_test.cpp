@@ -233,6 +233,25 @@ TEST_CASE("a departure is seen while the client is not read") {
     CHECK(eventually([&] { return server->stats().clients == 0; }));
 }
 
+TEST_CASE("a client that ends its side without close_notify gets the answers to what it has sent, and our close_notify") {
+    running_server server{echo_routes(), tls_server_options()};
+    const std::string large(8'000'000, 'x');  // far more than the socket takes at once
+    for (const int version : {12, 13}) {
+        auto transport = std::make_unique<tls_client>(server.port(), tls_wishes{.version = version, .receive_buffer = 4096});
+        tls_client& tls = *transport;
+        tls.handshake();
+        test_client client{std::move(transport)};
+        REQUIRE(client.handshake().starts_with("HTTP/1.1 101 "));
+        client.send_binary(large);
+        client.send_close(1000, "bye");
+        tls.shutdown_socket();
+        CHECK(client.read_frame().payload == large);
+        CHECK(client.read_close().code == 1000);
+        CHECK(client.ends_cleanly());
+        CHECK(tls.ended_properly());
+    }
+}
+
 TEST_CASE("a drain ends handshakes that have not finished, and open connections with their close frame") {
     running_server server{echo_routes(), tls_server_options()};
     test_client nothing{server.port()};

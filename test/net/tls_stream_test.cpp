@@ -27,7 +27,8 @@ namespace {
 struct wire {
     std::string to_server;
     resumer reader;
-    bool at_end = false;                 // the peer sends nothing more
+    bool at_end = false;                 // the peer sends nothing more, ...
+    std::error_code end_code;            // ... which a socket tells with eof, and a stream of a program with nothing
     std::size_t segment = std::string::npos;  // most that one read gives
     std::string from_server;
     std::size_t room = std::string::npos;     // what the "kernel" still takes
@@ -48,7 +49,10 @@ public:
     asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
         ec.clear();
         while (wire_.to_server.empty() && !wire_.at_end) co_await wire_.reader.suspend();
-        if (wire_.to_server.empty()) co_return 0;
+        if (wire_.to_server.empty()) {
+            ec = wire_.end_code;
+            co_return 0;
+        }
         buffer.slab = buffer.lender->borrow_slab();
         const std::size_t size = std::min({wire_.to_server.size(), wire_.segment, buffer.slab.size()});
         std::ranges::copy(as_bytes(wire_.to_server).first(size), buffer.slab.data());
@@ -288,7 +292,41 @@ TEST_CASE("a read into memory of the caller's takes no more than fits, the rest 
     CHECK(f.lender.lent == 0);
 }
 
-TEST_CASE("close_notify is the end of the stream, anything else is a truncation") {
+TEST_CASE("a stream that ends without close_notify is truncated, however its transport tells the end, and can be written to") {
+    for (const std::error_code end_code : {std::error_code{}, std::error_code{asio::error::eof}}) {
+        for (const int version : {12, 13}) {
+            fixture cut{{.version = version}};
+            cut.handshake();
+            cut.net.to_server = cut.client.encrypt("bye");
+            cut.net.at_end = true;
+            cut.net.end_code = end_code;
+            CHECK(cut.read().text == "bye");
+            for (int i = 0; i < 2; ++i) {
+                const outcome end = cut.read();
+                CHECK(end.ec == errc::truncated);
+                CHECK(end.ec == condition::peer_gone);
+                CHECK(end.text.empty());
+            }
+            const auto [size, ec] = cut.write({"the answer"});  // it may have ended its side only
+            CHECK(size == 10);
+            CHECK_FALSE(ec);
+            cut.server->shutdown_send();
+            CHECK(cut.net.send_ended);
+            CHECK(cut.received() == "the answer");
+            CHECK(cut.client.ended_properly());
+            CHECK(cut.lender.lent == 0);
+        }
+        fixture early;  // in the middle of the handshake
+        early.net.to_server = early.client.exchange({});
+        early.net.to_server.resize(early.net.to_server.size() / 2);
+        early.net.at_end = true;
+        early.net.end_code = end_code;
+        CHECK(early.read().ec == errc::truncated);
+        CHECK(early.write({"x"}).second == asio::error::not_connected);
+    }
+}
+
+TEST_CASE("close_notify is the end of the stream, a forged record is a violation") {
     fixture proper;
     proper.handshake();
     proper.net.to_server = proper.client.encrypt("bye");
@@ -298,13 +336,6 @@ TEST_CASE("close_notify is the end of the stream, anything else is a truncation"
     CHECK(end.ec == asio::error::eof);  // as over TCP: the peer may still read
     CHECK(end.text.empty());
     CHECK(proper.write({"but we have something to say"}).first == 28);
-
-    fixture cut;
-    cut.handshake();
-    cut.net.to_server = cut.client.encrypt("bye");
-    cut.net.at_end = true;
-    CHECK(cut.read().text == "bye");
-    CHECK(cut.read().ec == condition::peer_gone);
 
     fixture forged;
     forged.handshake();
