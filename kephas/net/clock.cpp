@@ -53,15 +53,14 @@ void virtual_clock::advance_to(time_point when) noexcept { frozen_at.store(std::
 
 std::optional<time_point> virtual_clock::settle(asio::io_context& context) {
     context.restart();
-    const time_point now = clock::now();
     std::optional<steady_timer> nudge;
-    if (now != looked_at_ || &context != looked_in_) {
+    if (ticks(clock::now()) >= earliest_deadline.load() || &context != looked_in_) {
         // Asio looks at its timers when the kernel tells it that time has passed. One that has expired makes the kernel
-        // do so at once; after it Asio asks how long to wait for the earliest of the others.
+        // do so at once; after it Asio asks how long to wait for the earliest of the others. The kernel takes longer for
+        // that than most handlers do, so it is asked only when a timer is due.
         earliest_deadline.store(never);
         nudge.emplace(context, time_point::min());
         nudge->async_wait([](std::error_code) {});
-        looked_at_ = now;
         looked_in_ = &context;
     }
     context.poll();

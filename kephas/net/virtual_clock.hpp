@@ -38,8 +38,7 @@ public:
     void run_for(asio::io_context& context, duration by) { run_until(context, clock::now() + by); }
 
 private:
-    time_point looked_at_ = time_point::min();         // when Asio last looked at all its timers, ...
-    const asio::io_context* looked_in_ = nullptr;      // ... and in which context
+    const asio::io_context* looked_in_ = nullptr;  // the context whose timers Asio has looked at
 };
 
 }  // namespace kephas
