@@ -181,7 +181,8 @@ int tls_stream::on_bio_write(BIO* bio, const char* from, int size) noexcept {
     if (size <= 0) return size;
     try {
         return self.send_encrypted(as_bytes({from, static_cast<std::size_t>(size)})) ? size : -1;
-    } catch (...) {  // no memory; an exception must not pass through OpenSSL
+    } catch (...) {  // no memory, or the transport has thrown; an exception must not pass through OpenSSL
+        self.failure_ = asio::error::connection_aborted;
         return -1;
     }
 }
@@ -280,7 +281,12 @@ bool tls_stream::send_encrypted(bytes_view bytes) {
         fresh->owner = this;
         fresh->bytes.assign(bytes.begin(), bytes.end());
         unsent_ = std::move(fresh);
-        wait_to_send(unsent_);
+        try {
+            wait_to_send(unsent_);
+        } catch (...) {  // nobody would send it
+            unsent_.reset();
+            throw;
+        }
         return true;
     }
     if (unsent_->bytes.size() + bytes.size() > most_unsent) {
@@ -298,11 +304,16 @@ void tls_stream::wait_to_send(const std::shared_ptr<backlog>& rest) {
 void tls_stream::send_rest(const std::shared_ptr<backlog>& rest, std::error_code ec) {
     if (rest->owner == nullptr) return;
     tls_stream& self = *rest->owner;
-    while (!ec && rest->sent < rest->bytes.size()) {
-        const bytes_view part[] = {bytes_view{rest->bytes}.subspan(rest->sent)};
-        rest->sent += self.transport_->write_some(part, ec);
+    try {
+        while (!ec && rest->sent < rest->bytes.size()) {
+            const bytes_view part[] = {bytes_view{rest->bytes}.subspan(rest->sent)};
+            rest->sent += self.transport_->write_some(part, ec);
+        }
+        if (ec == asio::error::would_block) return wait_to_send(rest);
+    } catch (...) {  // it would leave through the executor
+        ec = asio::error::connection_aborted;
+        self.transport_->abort();  // ends the read, which tells the session
     }
-    if (ec == asio::error::would_block) return wait_to_send(rest);
     if (ec && !self.failure_) self.failure_ = ec;
     self.unsent_.reset();
     if (rest->end_after && !ec) self.transport_->shutdown_send();

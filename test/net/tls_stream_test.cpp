@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,8 @@ struct wire {
     std::function<void(std::error_code)> waiter;
     bool send_ended = false;
     std::error_code write_failure;
+    bool throws = false;  // when it is written to
+    bool aborted = false;
 
     void make_room(std::size_t size) {
         room = size;
@@ -60,6 +63,7 @@ public:
         co_return size;
     }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
+        if (wire_.throws) throw std::runtime_error{"a transport that throws"};
         ec = wire_.write_failure;
         if (ec) return 0;
         std::size_t total = 0;
@@ -80,7 +84,10 @@ public:
     void close() noexcept override {
         if (wire_.waiter) std::exchange(wire_.waiter, nullptr)(asio::error::operation_aborted);
     }
-    void abort() noexcept override { close(); }
+    void abort() noexcept override {
+        wire_.aborted = true;
+        close();
+    }
     bool peer_gone() const noexcept override { return wire_.at_end; }
     std::string remote_address() const override { return "scripted"; }
 
@@ -384,6 +391,27 @@ TEST_CASE("a transport that fails ends the stream with its error") {
     closed.server->wait_writable([&](std::error_code ec) { told = ec; });
     closed.server->close();
     CHECK(told == asio::error::operation_aborted);
+}
+
+TEST_CASE("a transport that throws ends the stream with an error, also while the rest of a record waits for it") {
+    fixture at_once;
+    at_once.handshake();
+    at_once.net.throws = true;
+    CHECK(at_once.write({"x"}).second == asio::error::connection_aborted);
+    at_once.net.at_end = true;
+    CHECK(at_once.read().ec == asio::error::connection_aborted);
+
+    fixture later;
+    later.handshake();
+    later.net.room = 5;
+    CHECK(later.write({"x"}).first == 1);
+    std::error_code told;
+    later.server->wait_writable([&](std::error_code ec) { told = ec; });
+    later.net.throws = true;
+    CHECK_NOTHROW(later.net.make_room(5));
+    CHECK(told == asio::error::connection_aborted);
+    CHECK(later.net.aborted);  // or nothing would tell the session, which reads
+    CHECK(later.write({"x"}).second == asio::error::connection_aborted);
 }
 
 TEST_CASE("a stream that is destroyed while something waits is not touched again") {
