@@ -229,6 +229,8 @@ std::size_t tls_client::receive(std::span<char> into) {
     }
 }
 
+bool tls_client::established() const { return SSL_is_init_finished(ssl_.get()) == 1; }
+
 std::string tls_client::version() const { return SSL_get_version(ssl_.get()); }
 
 std::string tls_client::alpn() const {

@@ -54,6 +54,7 @@ public:
     void send(bytes_view bytes) override;
     std::size_t receive(std::span<char> into) override;
 
+    [[nodiscard]] bool established() const;  ///< The handshake is done.
     [[nodiscard]] std::string version() const;
     [[nodiscard]] std::string alpn() const;
     /// SHA-256 of the server's certificate.
