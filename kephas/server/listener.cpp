@@ -56,6 +56,27 @@ bool set_socket_mode(const std::string& file, mode_t mode) {
     return done;
 }
 
+/// Whether it has befallen a connection that waited to be accepted, and says nothing about the listener: the errors that
+/// accept(2) tells to treat like EAGAIN, and those of firewalls and signals.
+bool concerns_one_connection(int failure) noexcept {
+    switch (failure) {
+        case ECONNABORTED:
+        case ECONNRESET:
+        case EHOSTDOWN:
+        case EHOSTUNREACH:
+        case EINTR:
+        case ENETDOWN:
+        case ENETUNREACH:
+        case ENONET:
+        case ENOPROTOOPT:
+        case EOPNOTSUPP:
+        case EPERM:
+        case EPROTO:
+        case ETIMEDOUT: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
 
 listener::listener(const asio::any_io_executor& executor, const listen_address& address, bool files)
@@ -123,19 +144,25 @@ std::string listener::url() const {
     return fmt::format("unix://{}", to_string(endpoint()));
 }
 
-asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
+int listener::accept_one(protocol::socket::native_handle_type listening) noexcept {
+    return ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+asio::awaitable<void> listener::accept(accepted_handler accepted, logger log, accept_function take) {
     static constexpr int batch = 64;  // then other connections of this thread get their turn
-    bool told = false;  // that there are no descriptors
+    int lost = 0;       // connections, one after the other: a whole batch of them is not their fault
+    bool told = false;  // that nothing can be accepted
     log_throttle throttle{std::chrono::seconds{10}, 1};
     steady_timer pause{acceptor_.get_executor()};
     while (acceptor_.is_open()) {
         std::error_code ec;
         co_await acceptor_.async_wait(asio::socket_base::wait_read, asio::redirect_error(asio::use_awaitable, ec));
-        if (ec) co_return;
-        int failure = 0;
-        for (int i = 0; i < batch && acceptor_.is_open(); ++i) {
-            const int fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (ec == asio::error::operation_aborted) co_return;
+        int failure = ec.value();
+        for (int i = 0; failure == 0 && i < batch && acceptor_.is_open(); ++i) {
+            const int fd = take(acceptor_.native_handle());
             if (fd >= 0) {
+                lost = 0;
                 try {
                     accepted(fd, protocol_, role_);
                 } catch (const std::exception& error) {  // one connection less, but not the last one
@@ -143,11 +170,12 @@ asio::awaitable<void> listener::accept(accepted_handler accepted, logger log) {
                 }
                 continue;
             }
-            failure = errno;
-            if (failure != ECONNABORTED && failure != EINTR) break;
+            const int why = errno;
+            if (!concerns_one_connection(why) || ++lost == batch) failure = why;
         }
         if (!acceptor_.is_open()) co_return;
         if (failure == 0) continue;
+        lost = 0;
         if (failure == EAGAIN || failure == EWOULDBLOCK) {  // everybody who waited is in
             if (std::exchange(told, false)) log.info("accepting connections again");
             continue;

@@ -31,8 +31,12 @@ public:
     listener& operator=(const listener&) = delete;
     ~listener();
 
-    /// Accepts until `stop()`. When descriptors run out it logs once, waits, and goes on.
-    [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log);
+    /// Takes one connection of a listening socket, as accept4(2) does: a descriptor that does not block, or -1 and errno.
+    using accept_function = std::function<int(protocol::socket::native_handle_type listening)>;
+
+    /// Accepts until `stop()`. What has befallen one connection only is passed over; when descriptors run out, or nothing
+    /// can be accepted at all, it logs once, waits, and tries again. `take`: where connections come from, for tests.
+    [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log, accept_function take = accept_one);
     /// Closes it, on its executor.
     void stop();
 
@@ -42,6 +46,7 @@ public:
     [[nodiscard]] asio::any_io_executor executor() { return acceptor_.get_executor(); }
 
 private:
+    static int accept_one(protocol::socket::native_handle_type listening) noexcept;
     void close() noexcept;
     void bind_unix(const listen_address& address);
 
