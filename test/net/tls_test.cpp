@@ -1,4 +1,5 @@
 // TLS listeners, as well-behaved clients see them.
+#include <support/deflate.hpp>
 #include <support/gate.hpp>
 #include <support/temporary_folder.hpp>
 #include <support/tls_client.hpp>
@@ -252,6 +253,63 @@ TEST_CASE("several records in one segment, and one record in several, are all de
         for (const char byte : one) tls.send_on_wire({&byte, 1});
         CHECK(client.read_text() == "cut anywhere");
     }
+}
+
+TEST_CASE("compressed messages pass both ways over TLS, and a broadcast is compressed once for all of its clients") {
+    constexpr int text_rsv1 = 0x41, binary_rsv1 = 0x42;
+    server_options options = tls_server_options();
+    options.listen = {"wss://127.0.0.1:0/ws", "ws://127.0.0.1:0/ws"};
+    options.deflate = {.enabled = true, .server_context_takeover = true, .client_context_takeover = true, .threshold = 0};
+    running_server server{echo_routes(), options};
+    const std::string without_tls = server->endpoints().at(1);
+    const auto plain_port = static_cast<std::uint16_t>(std::stoul(without_tls.substr(without_tls.find(':') + 1)));
+    const std::string offer = "Sec-WebSocket-Extensions: permessage-deflate";
+    const std::string alone = offer + "; server_no_context_takeover; client_no_context_takeover\r\n";
+
+    // Compressed they are less than a record, several records, and more than the socket takes.
+    const std::vector<std::string> messages{"", "hello", sample_json(3'000), noise(40'000), sample_json(900'000), sample_json(3'000),
+                                            noise(1'000'000)};
+    for (const int version : {12, 13}) {
+        for (const bool takeover : {true, false}) {
+            CAPTURE(version);
+            CAPTURE(takeover);
+            auto client = open_tls(server.port(), {.version = version, .receive_buffer = 8192}, "/ws",
+                                   takeover ? offer + "\r\n" : alone);
+            peer_deflater out;
+            peer_inflater in;
+            for (const std::string& message : messages) {
+                if (!takeover) out.reset();
+                client.send_frame(binary_rsv1, out.message(message));
+                const received_frame frame = client.read_frame();
+                CHECK(frame.opcode == 2);
+                CHECK((frame.rsv1 ? (takeover ? in.message(frame.payload) : peer_inflater{}.message(frame.payload)) : frame.payload) ==
+                      message);
+                CHECK((frame.rsv1 || !takeover || message.empty()));  // noise too: it is part of the context
+            }
+            if (!takeover) out.reset();
+            client.send_frame(text_rsv1, out.message("a text").substr(0, 3), false);
+            client.send_frame(0, "");  // the rest is missing
+            CHECK(client.read_close().code == 1007);
+        }
+    }
+    REQUIRE(eventually([&] { return server->clients().size() == 0; }));
+
+    const std::uint64_t before = server->stats().deflated_messages;
+    std::vector<test_client> all;
+    for (int i = 0; i < 4; ++i) all.push_back(open_tls(server.port(), {.version = i % 2 == 0 ? 12 : 13}, "/ws", alone));
+    all.push_back(test_client::open(plain_port, "/ws", alone));
+    const std::string body = sample_json(200'000);
+    REQUIRE(eventually([&] { return server->clients().size() == all.size(); }));
+    asio::io_context context;
+    auto report = asio::co_spawn(context, server->broadcast(command_id{7}, payload{std::string{body}}), asio::use_future);
+    context.run();
+    CHECK(report.get().queued == all.size());
+    for (auto& client : all) {
+        const received_frame frame = client.read_frame();
+        CHECK(frame.rsv1);
+        CHECK(peer_inflater{}.message(frame.payload) == test_client::command(7, body));
+    }
+    CHECK(server->stats().deflated_messages == before + 1);
 }
 
 TEST_CASE("new keys in the middle of a connection hold nothing up") {
