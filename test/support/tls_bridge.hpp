@@ -17,9 +17,11 @@ namespace kephas::test {
 /// It holds no more of what comes than one read, so that a client which does not read stops the server.
 class tls_bridge : public std::enable_shared_from_this<tls_bridge> {
 public:
-    /// `close_notify`: whether the client says so when it ends its side.
-    tls_bridge(asio::io_context& context, memory_link plain, memory_link wire, const tls_wishes& wishes, bool close_notify)
-        : context_{context}, plain_{std::move(plain)}, wire_{std::move(wire)}, tls_{wishes}, close_notify_{close_notify} {}
+    /// `like`: a client that has made its context with the same wishes. `close_notify`: whether the client says so when it
+    /// ends its side.
+    tls_bridge(asio::io_context& context, memory_link plain, memory_link wire, const tls_client& like,
+               const tls_wishes& wishes, bool close_notify)
+        : context_{context}, plain_{std::move(plain)}, wire_{std::move(wire)}, tls_{like, wishes}, close_notify_{close_notify} {}
 
     void start() {
         to_wire_ = tls_.exchange({});

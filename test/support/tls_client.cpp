@@ -91,6 +91,11 @@ tls_client::tls_client(const tls_wishes& wishes)
     prepare(wishes);
 }
 
+tls_client::tls_client(const tls_client& other, const tls_wishes& wishes)
+    : context_{other.context_}, ssl_{SSL_new(context_.get()), &SSL_free} {
+    prepare(wishes);
+}
+
 void tls_client::prepare(const tls_wishes& wishes) {
     if (!wishes.server_name.empty()) {
         SSL_set_tlsext_host_name(ssl_.get(), wishes.server_name.c_str());

@@ -42,6 +42,8 @@ public:
 
     /// Without a socket: `exchange` moves the bytes. `send` and `receive` cannot be used then.
     explicit tls_client(const tls_wishes& wishes);
+    /// The same with the context of another client, which takes OpenSSL longer to make than a handshake does.
+    tls_client(const tls_client& other, const tls_wishes& wishes);
     /// Takes what the server has sent, goes on with the handshake if it is not done, and returns what is to be sent.
     std::string exchange(std::string_view from_server);
     /// What has been decrypted of it so far.

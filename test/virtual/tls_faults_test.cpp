@@ -20,7 +20,7 @@ namespace {
 class over_tls {
 public:
     explicit over_tls(int version, bool close_notify = true, std::size_t room = 64 * 1024)
-        : version_{version}, close_notify_{close_notify}, room_{room} {}
+        : wishes_{.server_name = "", .ca = "", .version = version}, close_notify_{close_notify}, room_{room} {}
 
     connection operator()(virtual_world& world, const fault_plan& plan) {
         const memory_link plain;
@@ -29,8 +29,7 @@ public:
         world->attach([&](const asio::any_io_executor& executor) {
             return make_tls_stream(make_faulty_stream(wire.server_end(executor), executor, plan), rules());
         });
-        const tls_wishes wishes{.version = version_};
-        last_ = std::make_shared<tls_bridge>(world.context(), plain, wire, wishes, close_notify_);
+        last_ = std::make_shared<tls_bridge>(world.context(), plain, wire, like_, wishes_, close_notify_);
         last_->start();
         world.settle();
         return {memory_client{plain}, [wire] { return wire.to_client().was_ended(); }};
@@ -47,7 +46,8 @@ private:
         return made;
     }
 
-    int version_;
+    tls_wishes wishes_;  // whoever the server is: that is for other tests
+    tls_client like_{wishes_};
     bool close_notify_;
     std::size_t room_;
     std::shared_ptr<tls_bridge> last_;
