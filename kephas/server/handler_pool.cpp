@@ -12,9 +12,10 @@
 
 namespace kephas {
 
-handler_pool::handler_pool(asio::any_io_executor executor, strand_factory strands, unsigned threads,
-                           handler_counters& counters, logger log)
-    : executor_{std::move(executor)},
+handler_pool::handler_pool(std::shared_ptr<const kephas::routes> routes, asio::any_io_executor executor,
+                           strand_factory strands, unsigned threads, handler_counters& counters, logger log)
+    : routes_{std::move(routes)},
+      executor_{std::move(executor)},
       strands_{std::move(strands)},
       threads_{threads},
       log_{std::move(log)},
@@ -40,6 +41,10 @@ void handler_pool::work_on(assignment work) {
         if (who == nullptr) return;
         who->serve(work);
     } while (work.source->may_share());
+}
+
+void handler_pool::work_here(assignment&& work) {
+    if (runner* const who = take()) who->serve_here(std::move(work));
 }
 
 bool handler_pool::has_idle_worker() const noexcept { return workers_.load(std::memory_order_relaxed) < threads_; }

@@ -24,6 +24,7 @@
 namespace kephas {
 
 class client_state;
+class routes;
 
 /// What becomes of the handlers of the whole server that do not end as they should.
 struct handler_counters {
@@ -47,14 +48,16 @@ public:
     using strand_factory = std::function<asio::any_io_executor()>;
 
     /// `strands` makes executors on `executor` that run one function at a time; `threads` is how many threads run it.
-    handler_pool(asio::any_io_executor executor, strand_factory strands, unsigned threads, handler_counters& counters,
-                 logger log);
+    handler_pool(std::shared_ptr<const kephas::routes> routes, asio::any_io_executor executor, strand_factory strands,
+                 unsigned threads, handler_counters& counters, logger log);
     ~handler_pool();
 
     /// Posts a worker for this work.
     void submit(assignment work);
     /// Works on it at once, on the calling thread, which runs the executor.
     void work_on(assignment work);
+    /// The same if the runners have no other executor, and the caller is inside it. For one runner, which does not share.
+    void work_here(assignment&& work);
     /// Works on it at once with a runner that is used only once, on an executor of the caller's, which must be inside it.
     void work_once(const asio::any_io_executor& strand, assignment work);
     /// An empty burst with the memory of an earlier one; it comes back when nobody holds it any more.
@@ -62,6 +65,7 @@ public:
     /// Whether a worker could start at once, as far as can be told.
     [[nodiscard]] bool has_idle_worker() const noexcept;
 
+    [[nodiscard]] const kephas::routes& all_routes() const noexcept { return *routes_; }
     [[nodiscard]] handler_counters& counters() noexcept { return counters_; }
     /// Counts and logs the failure of a handler, and says what the peer is told about it.
     [[nodiscard]] jsonrpc::error_object account(const std::exception_ptr& failure, bool timed_out, client_state& from);
@@ -84,6 +88,7 @@ private:
     void give_back(std::unique_ptr<burst> used) noexcept;
     void ended(runner& who);
 
+    std::shared_ptr<const kephas::routes> routes_;
     asio::any_io_executor executor_;
     strand_factory strands_;
     unsigned threads_;

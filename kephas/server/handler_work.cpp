@@ -19,12 +19,20 @@ bool handler_work::bytes_full() const noexcept {
     return held % one_message + excess * cost_of_message >= limits_.bytes;
 }
 
-void handler_work::enter(runner& who) {
+void handler_work::enter(runner& who, bool on_strand) {
+    if (on_strand) {
+        strand_runner_ = &who;
+        return;
+    }
     const std::lock_guard lock{mutex_};
     runners_.push_back(&who);
 }
 
-void handler_work::leave(runner& who) noexcept {
+void handler_work::leave(runner& who, bool on_strand) noexcept {
+    if (on_strand) {
+        strand_runner_ = nullptr;
+        return;
+    }
     const std::lock_guard lock{mutex_};
     const auto found = std::ranges::find(runners_, &who);
     if (found == runners_.end()) return;
@@ -36,6 +44,7 @@ void handler_work::cancel() {
     const std::lock_guard lock{mutex_};
     cancelled_.store(true);  // before the runners are asked for their jobs: one of the two sees the other
     for (runner* who : runners_) who->cancel_later(*this);
+    if (strand_runner_ != nullptr) strand_runner_->cancel_later(*this);
 }
 
 bool handler_work::push_serial(job&& last) {

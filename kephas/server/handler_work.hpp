@@ -38,10 +38,10 @@ public:
     [[nodiscard]] bool messages_full() const noexcept;
     [[nodiscard]] bool bytes_full() const noexcept;
 
-    /// The runners that are inside a handler of this client.
-    void enter(runner& who);
-    void leave(runner& who) noexcept;
-    /// The client has left: cancels the handlers that are suspended, and the others when they suspend.
+    /// The runners that are inside a handler of this client; on the strand there is one at most.
+    void enter(runner& who, bool on_strand);
+    void leave(runner& who, bool on_strand) noexcept;
+    /// Strand: the client has left. Cancels the handlers that are suspended, and the others when they suspend.
     void cancel();
     [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(); }
 
@@ -61,8 +61,9 @@ private:
     std::atomic<bool> watched_{false};
     std::atomic<bool> cancelled_{false};
 
+    runner* strand_runner_ = nullptr;  // only the strand looks at it
     std::mutex mutex_;
-    std::vector<runner*> runners_;
+    std::vector<runner*> runners_;  // the others
     job_queue serial_;
     bool serial_active_ = false;
 };

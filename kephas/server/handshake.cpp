@@ -401,7 +401,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
     };
     work.callback = std::make_unique<std::function<asio::awaitable<void>()>>(std::move(callback));
     if (state_->work().push_serial(std::move(work))) {
-        context_.handlers->submit({state_, context_.routes, state_});
+        context_.handlers->submit({state_, state_});
     }
     std::error_code ec;
     co_await park(

@@ -90,6 +90,8 @@ public:
     [[nodiscard]] virtual bool next(job& out) = 0;
     /// Whether another runner could find a job here.
     [[nodiscard]] virtual bool may_share() const noexcept = 0;
+    /// Whether these are the handlers that run on the strand of their client.
+    [[nodiscard]] virtual bool on_strand() const noexcept { return false; }
 };
 
 }  // namespace kephas

@@ -29,6 +29,7 @@ outbound_totals& outbound_totals::operator+=(const outbound_totals& other) noexc
 
 send_status outbox::push(outbound_frame&& frame, overflow_policy policy, std::uint64_t key) {
     const std::lock_guard lock{mutex_};
+    if (flushing_.load(std::memory_order_relaxed)) queue_.defer_charges();
     const send_status status = queue_.push(std::move(frame), policy, key);
     if (status == send_status::queued) wake_locked();
     return status;
@@ -119,19 +120,19 @@ void outbox::put_compressed(outbound_frame&& frame) {
 }
 
 void outbox::hold_wakes(bool flushing) {
-    const std::lock_guard lock{mutex_};
-    wake_pending_ = true;
-    if (flushing) queue_.defer_charges();
+    wake_pending_.store(true, std::memory_order_relaxed);
+    flushing_.store(flushing, std::memory_order_relaxed);
 }
 
 std::size_t outbox::gather(std::span<bytes_view> out, mutable_bytes scratch) {
     const std::lock_guard lock{mutex_};
-    wake_pending_ = false;
+    wake_pending_.store(false, std::memory_order_relaxed);
     return queue_.gather(out, scratch);
 }
 
 outbox::progress outbox::written(std::size_t size) {
     const std::lock_guard lock{mutex_};
+    flushing_.store(false, std::memory_order_relaxed);
     queue_.written(size);
     if (!waiters_.empty()) resume_waiters_locked(wake_reason::progress);
     return {queue_.bytes(), queue_.close_written()};
@@ -163,7 +164,9 @@ void outbox::trim() {
 }
 
 void outbox::wake_locked() noexcept {
-    if (!std::exchange(wake_pending_, true)) owner_.wake();
+    if (wake_pending_.load(std::memory_order_relaxed)) return;
+    wake_pending_.store(true, std::memory_order_relaxed);
+    owner_.wake();
 }
 
 void outbox::resume_waiters_locked(wake_reason reason) {

@@ -6,6 +6,7 @@
 
 #include <asio/awaitable.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <optional>
@@ -101,7 +102,9 @@ private:
     mutable std::mutex mutex_;
     outbound_queue queue_;
     std::vector<waiter> waiters_;
-    bool wake_pending_ = false;
+    // Changed without the lock as well, by the strand: what was pushed under the lock before that leaves with its flush.
+    std::atomic<bool> wake_pending_{false};
+    std::atomic<bool> flushing_{false};
 };
 
 }  // namespace kephas

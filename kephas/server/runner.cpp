@@ -44,10 +44,7 @@ void runner::start(std::function<void()> ended) {
 }
 
 void runner::serve(assignment work) {
-    asio::dispatch(strand_, [this, work = std::move(work)]() mutable {
-        work_ = std::move(work);
-        idle_.resume();
-    });
+    asio::dispatch(strand_, [this, work = std::move(work)]() mutable { serve_here(std::move(work)); });
 }
 
 void runner::retire() {
@@ -69,12 +66,13 @@ void runner::cancel_now() {
 
 // One coroutine frame for all messages of all clients that this runner works for: a handler brings only its own.
 asio::awaitable<void> runner::run() {
+    const auto& middleware = home_.all_routes().middleware_;
     for (;;) {
         co_await idle_.suspend();
         if (!work_) co_return;
         client_state& from = *work_->from;
-        const auto& chain = work_->routes->middleware_;
-        from.work().enter(*this);
+        const bool on_strand = work_->source->on_strand();
+        from.work().enter(*this, on_strand);
         request_state state{work_->from};
         const job& work = state.work;
         while (work_->source->next(state.work)) {
@@ -83,7 +81,7 @@ asio::awaitable<void> runner::run() {
             std::exception_ptr failure;
             try {
                 if (work.target == nullptr) co_await (*work.callback)();
-                else if (!chain.empty()) co_await run_chain(chain, 0, state);
+                else if (!middleware.empty()) co_await run_chain(middleware, 0, state);
                 else if (work.rpc) state.result = co_await work.target->handle_rpc(rpc_request{state});
                 else state.reply = co_await work.target->handle(request{state});
             } catch (...) {
@@ -107,9 +105,9 @@ asio::awaitable<void> runner::run() {
             }
             state.reply.reset();
             timed_out_ = false;
-            if (from.work().end(work.counted_bytes, work.target->policy == dispatch::on_strand)) from.wake_unless_finished();
+            if (from.work().end(work.counted_bytes, on_strand)) from.wake_unless_finished();
         }
-        from.work().leave(*this);
+        from.work().leave(*this, on_strand);
         work_.reset();
         if (once_ || !home_.give_back(*this)) co_return;
     }

@@ -25,13 +25,11 @@ namespace kephas {
 class client_state;
 class handler_pool;
 class handler_work;
-class routes;
 struct request_state;
 
 /// What a runner works on: the jobs of one client, and whom it tells about them.
 struct assignment {
     std::shared_ptr<client_state> from;
-    std::shared_ptr<const kephas::routes> routes;
     std::shared_ptr<job_source> source;
 };
 
@@ -50,6 +48,11 @@ public:
     /// Gives it work, inline when the caller's thread may run its executor: then this returns once there is no more
     /// work, or a handler has suspended.
     void serve(assignment work);
+    /// The same on its executor.
+    void serve_here(assignment&& work) {
+        work_ = std::move(work);
+        idle_.resume();
+    }
     /// Lets the coroutine end. Only while it has no work.
     void retire();
 

@@ -168,7 +168,7 @@ void server::implementation::make_owned_parts() {
         auto& shard = *registry_->shards.emplace_back(
             std::make_shared<kephas::shard>(executor, shard::threading::single_threaded, outbox_budget_));
         shard.set_strand_handlers(std::make_shared<handler_pool>(
-            executor, [executor] { return executor; }, 1, handler_counters_, context_.log));
+            context_.routes, executor, [executor] { return executor; }, 1, handler_counters_, context_.log));
     }
     executor_ = contexts_.front()->get_executor();
     if (options.handler_executor) {
@@ -197,7 +197,7 @@ void server::implementation::make_embedded_parts() {
 
 void server::implementation::make_handlers(asio::any_io_executor executor, strand_factory strands, unsigned threads) {
     watcher_ = strands();
-    context_.handlers = std::make_shared<handler_pool>(std::move(executor), std::move(strands), threads,
+    context_.handlers = std::make_shared<handler_pool>(context_.routes, std::move(executor), std::move(strands), threads,
                                                        handler_counters_, context_.log);
 }
 

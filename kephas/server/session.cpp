@@ -11,6 +11,17 @@
 
 namespace kephas {
 
+namespace {
+
+/// Memory for what is written before it is read, and never destroyed.
+template <class T>
+union uninitialised {
+    uninitialised() noexcept {}
+    T value;
+};
+
+}  // namespace
+
 session::session(server_context& context, std::shared_ptr<shard> home, asio::any_io_executor strand,
                  std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role)
     : context_{context},
@@ -178,17 +189,19 @@ asio::awaitable<void> session::wait_for_room() {
 void session::flush(time_point now) {
     if (write_blocked_ || !state_ || send_ended_ || finished_) return;
     outbox& out = state_->out();
-    std::array<bytes_view, 64> buffers;
-    slice scratch = home_->borrow_slab();
+    uninitialised<std::array<bytes_view, 64>> buffers;
+    uninitialised<std::array<std::byte, 16 * 1024>> few;
+    mutable_bytes scratch = few.value;  // most flushes are of some short frames
+    slice slab;
     for (;;) {
         if (deflate_) compress_queued();
-        const std::size_t count = out.gather(buffers, scratch.bytes());
+        const std::size_t count = out.gather(buffers.value, scratch);
         if (count == 0) {
             if (deflate_ && !out.empty()) continue;  // pushed behind what was compressed
             break;
         }
         std::error_code ec;
-        const std::size_t size = stream_->write_some(std::span{buffers}.first(count), ec);
+        const std::size_t size = stream_->write_some(std::span{buffers.value}.first(count), ec);
         home_->count(&traffic_counters::bytes_sent, size);
         const outbox::progress progress = out.written(size);
         machine_->handle_write_progress(size, progress.still_queued, now);
@@ -203,8 +216,12 @@ void session::flush(time_point now) {
             break;
         }
         if (progress.still_queued == 0) break;  // what is pushed from now on wakes us again
+        if (slab.empty()) {
+            slab = home_->borrow_slab();
+            scratch = slab.bytes();
+        }
     }
-    home_->give_back_slab(std::move(scratch));
+    if (!slab.empty()) home_->give_back_slab(std::move(slab));
     if (phase_ == phase::ending) advance_end(now);
 }
 

@@ -68,6 +68,7 @@ public:
     void timer_expired() noexcept override;
     [[nodiscard]] bool next(job& out) override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
+    [[nodiscard]] bool on_strand() const noexcept override { return true; }
 
 private:
     // the opening handshake (handshake.cpp)

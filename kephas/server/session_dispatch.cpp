@@ -168,7 +168,7 @@ void session::count_messages() noexcept {
 void session::start_handlers() {
     count_messages();  // before anybody can see what the handlers do
     const auto assign = [this](std::shared_ptr<job_source> source) {
-        return assignment{state_, context_.routes, std::move(source)};
+        return assignment{state_, std::move(source)};
     };
     if (pool_batch_) {
         leave_slab(pool_batch_->jobs(), pool_batch_->storage());
@@ -191,7 +191,7 @@ void session::start_handlers() {
     if (!strand_jobs_.empty() && !strand_active_) {
         strand_active_ = true;
         assignment work = assign(shared_from_this());
-        if (handler_pool* here = home_->strand_handlers()) here->work_on(std::move(work));
+        if (handler_pool* here = home_->strand_handlers()) here->work_here(std::move(work));
         else context_.handlers->work_once(strand_, std::move(work));
     }
     leave_for_the_strand();  // nothing is left unless a handler has suspended, now or earlier

@@ -44,7 +44,7 @@ public:
     bool refer(bytes_view bytes) noexcept {
         end_run();
         if (used_ == out_.size()) return false;
-        out_[used_++] = bytes;
+        std::construct_at(&out_[used_++], bytes);
         return true;
     }
     /// Whether no byte more can be copied.
@@ -57,7 +57,7 @@ public:
 private:
     void end_run() noexcept {
         if (run_ == next_) return;
-        out_[used_++] = bytes_view{run_, next_};
+        std::construct_at(&out_[used_++], run_, next_);
         run_ = next_;
     }
 
