@@ -32,7 +32,7 @@ case ${1-} in
     *) build=$1; shift ;;
 esac
 bin=$build/benchmarks
-[ -x "$bin/kephas-epoll-echo" ] && [ -x "$bin/kephas-load" ] || { echo "$bin: nothing built there" >&2; exit 2; }
+[ -x "$bin/bare_loop" ] && [ -x "$bin/kephas-load" ] || { echo "$bin: nothing built there" >&2; exit 2; }
 
 work=$(mktemp -d)
 server=
@@ -46,7 +46,7 @@ trap 'stop_server; rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
 
 # one line per server: name, tab, command
-printf 'bare epoll loop\t%s\n' "$bin/kephas-epoll-echo" >"$work/servers"
+printf 'bare epoll loop\t%s\n' "$bin/bare_loop" >"$work/servers"
 if [ $# -eq 0 ] && [ -x "$bin/kephas-echo" ]; then
     for dispatch in on_strand serial pool; do
         printf 'kephas-echo, %s\t%s\n' "$dispatch" \

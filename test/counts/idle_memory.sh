@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: idle_memory.sh LOAD KEPHAS_ECHO EPOLL_ECHO LIMIT TLS_LIMIT
+# Usage: idle_memory.sh LOAD KEPHAS_ECHO BARE_LOOP LIMIT TLS_LIMIT
 # Fails if an idle connection costs the server more than LIMIT resident bytes, or one over TLS more than TLS_LIMIT.
 # The bare loop's is printed beside it.
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: system_calls.sh LOAD KEPHAS_ECHO EPOLL_ECHO
+# Usage: system_calls.sh LOAD KEPHAS_ECHO BARE_LOOP
 # Counts the system calls of the echo servers per message, with strace, and compares them with the bare epoll loop.
 set -eu
 LC_ALL=C

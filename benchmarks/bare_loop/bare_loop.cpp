@@ -344,7 +344,7 @@ int main(int argc, char** argv) {
         setrlimit(RLIMIT_NOFILE, &files);
         std::make_unique<loop>(port)->run();
     } catch (const std::exception& e) {
-        std::fprintf(stderr, "kephas-epoll-echo: %s\n", e.what());
+        std::fprintf(stderr, "bare_loop: %s\n", e.what());
         return 1;
     }
 }
