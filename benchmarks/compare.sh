@@ -32,7 +32,7 @@ case ${1-} in
     *) build=$1; shift ;;
 esac
 bin=$build/benchmarks
-[ -x "$bin/bare_loop" ] && [ -x "$bin/kephas-load" ] || { echo "$bin: nothing built there" >&2; exit 2; }
+[ -x "$bin/bare_loop" ] && [ -x "$bin/kephas-bench" ] || { echo "$bin: nothing built there" >&2; exit 2; }
 
 work=$(mktemp -d)
 server=
@@ -110,7 +110,7 @@ while [ "$round" -le "$rounds" ]; do
         while IFS='	' read -r name command; do
             index=$((index + 1))
             start_server "$command"
-            report=$(pin 1 "$bin/kephas-load" --json --port "$port" --server-pid "$server" --seconds "$seconds" \
+            report=$(pin 1 "$bin/kephas-bench" --json --port "$port" --server-pid "$server" --seconds "$seconds" \
                 --unordered --connections "$connections" --in-flight "$in_flight" --payload "$payload" </dev/null) ||
                 { echo "$name: failed" >&2; exit 1; }
             stop_server

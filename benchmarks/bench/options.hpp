@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-namespace load {
+namespace bench {
 
 /// What to put on the server, as the command line says it.
 struct options {
@@ -31,4 +31,4 @@ struct options {
 /// a complaint was.
 std::optional<options> parse_options(int argc, char** argv, int& exit_code);
 
-}  // namespace load
+}  // namespace bench

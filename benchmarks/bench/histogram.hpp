@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace load {
+namespace bench {
 
 /// Counts values in buckets that are at most 1/128 of the value wide, so that a percentile is exact to 0.8 %.
 class histogram {
@@ -52,4 +52,4 @@ private:
     std::uint64_t max_ = 0;
 };
 
-}  // namespace load
+}  // namespace bench

@@ -14,9 +14,9 @@
 
 namespace {
 
-using load::generator;
-using load::options;
-using load::server_process;
+using bench::generator;
+using bench::options;
+using bench::server_process;
 using namespace std::chrono_literals;
 
 /// Waits until the process has kept its size for half a second.
@@ -49,7 +49,7 @@ void measure_idle(const options& o, const server_process& server) {
     }
 }
 
-void report(const options& o, const load::measurement& m, std::size_t clean_closes, const server_process* server) {
+void report(const options& o, const bench::measurement& m, std::size_t clean_closes, const server_process* server) {
     const auto messages = static_cast<double>(m.latencies.count());
     const auto us = [&](double fraction) { return static_cast<double>(m.latencies.percentile(fraction)) / 1000; };
     const double max = static_cast<double>(m.latencies.max()) / 1000;
@@ -86,7 +86,7 @@ void run(const options& o) {
     const auto clients = std::make_unique<generator>(o);
     clients->connect(o.connections);
     const auto* const process = server ? &*server : nullptr;
-    const load::measurement result = clients->measure(process);
+    const bench::measurement result = clients->measure(process);
     report(o, result, clients->say_goodbye(), process);
 }
 
@@ -94,12 +94,12 @@ void run(const options& o) {
 
 int main(int argc, char** argv) {
     int exit_code = 0;
-    const auto o = load::parse_options(argc, argv, exit_code);
+    const auto o = bench::parse_options(argc, argv, exit_code);
     if (!o) return exit_code;
     try {
         run(*o);
     } catch (const std::exception& e) {
-        fmt::print(stderr, "kephas-load: {}\n", e.what());
+        fmt::print(stderr, "kephas-bench: {}\n", e.what());
         return 1;
     }
 }

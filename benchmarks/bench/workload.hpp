@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-namespace load {
+namespace bench {
 
 /// The messages, made once. All have the same bytes but for a number, so a row of masked frames stands ready that every
 /// connection sends from after its numbers were put in.
@@ -53,4 +53,4 @@ private:
 /// A masked control frame with a payload of at most 125 bytes.
 [[nodiscard]] std::vector<std::uint8_t> masked_control(std::uint8_t opcode, std::span<const std::uint8_t> payload);
 
-}  // namespace load
+}  // namespace bench

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-namespace load {
+namespace bench {
 
 namespace {
 
@@ -84,4 +84,4 @@ std::vector<std::uint8_t> masked_control(std::uint8_t opcode, std::span<const st
     return frame;
 }
 
-}  // namespace load
+}  // namespace bench

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <ctime>
 
-namespace load {
+namespace bench {
 
 /// The process of the server, seen from outside.
 class server_process {
@@ -26,4 +26,4 @@ private:
     clockid_t cpu_clock_{};
 };
 
-}  // namespace load
+}  // namespace bench

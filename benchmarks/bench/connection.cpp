@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace load {
+namespace bench {
 
 namespace {
 
@@ -202,4 +202,4 @@ void connection::fault(const std::string& what) const {
     throw server_fault{"connection on descriptor " + std::to_string(fd_) + ": " + what};
 }
 
-}  // namespace load
+}  // namespace bench

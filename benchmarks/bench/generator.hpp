@@ -12,7 +12,7 @@
 #include <functional>
 #include <vector>
 
-namespace load {
+namespace bench {
 
 struct measurement {
     histogram latencies;  ///< Nanoseconds; its count is the number of messages.
@@ -54,4 +54,4 @@ private:
     std::int64_t now_ = 0;  // of the current turn, in nanoseconds
 };
 
-}  // namespace load
+}  // namespace bench

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace load {
+namespace bench {
 
 namespace {
 
@@ -107,4 +107,4 @@ int open_websocket(const options& o, std::uint32_t source) {
     return fd;
 }
 
-}  // namespace load
+}  // namespace bench

@@ -6,7 +6,7 @@
 #include <string>
 #include <system_error>
 
-namespace load {
+namespace bench {
 
 server_process::server_process(pid_t pid) : pid_{pid} {
     if (const int error = clock_getcpuclockid(pid, &cpu_clock_); error != 0)
@@ -29,4 +29,4 @@ std::int64_t server_process::resident_bytes() const {
     throw std::runtime_error{"cannot read the resident memory of process " + std::to_string(pid_)};
 }
 
-}  // namespace load
+}  // namespace bench

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-namespace load {
+namespace bench {
 
 std::optional<options> parse_options(int argc, char** argv, int& exit_code) {
     options o;
@@ -57,4 +57,4 @@ std::optional<options> parse_options(int argc, char** argv, int& exit_code) {
     return o;
 }
 
-}  // namespace load
+}  // namespace bench

@@ -22,7 +22,7 @@ struct frame {
 
 class peer {
 public:
-    explicit peer(load::options o) : options_{std::move(o)}, work_{options_} {
+    explicit peer(bench::options o) : options_{std::move(o)}, work_{options_} {
         std::array<int, 2> ends{};
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()) == 0);
         server_ = ends[1];
@@ -32,8 +32,8 @@ public:
     peer(const peer&) = delete;
     peer& operator=(const peer&) = delete;
 
-    load::connection& client() { return *client_; }
-    load::histogram& latencies() { return latencies_; }
+    bench::connection& client() { return *client_; }
+    bench::histogram& latencies() { return latencies_; }
 
     /// What the client has sent since, unmasked. Only short frames.
     std::vector<frame> sent() {
@@ -75,15 +75,15 @@ public:
     }
 
 private:
-    load::options options_;
-    load::workload work_;
-    std::optional<load::connection> client_;
-    load::histogram latencies_;
+    bench::options options_;
+    bench::workload work_;
+    std::optional<bench::connection> client_;
+    bench::histogram latencies_;
     int server_ = -1;
 };
 
-load::options three_in_flight() {
-    load::options o;
+bench::options three_in_flight() {
+    bench::options o;
     o.in_flight = 3;
     o.payload = 12;
     o.command = 0x0100;
@@ -140,7 +140,7 @@ TEST_CASE("an altered echo is a fault, whichever byte it is") {
         auto first = p.begin().front();
         first.payload[i] ^= 1;
         p.reply(first);
-        CHECK_THROWS_AS(p.receive(), load::server_fault);
+        CHECK_THROWS_AS(p.receive(), bench::server_fault);
     }
 }
 
@@ -149,24 +149,24 @@ TEST_CASE("an echo of another length, opcode or with a mask is a fault") {
     auto frames = shorter.begin();
     frames[0].payload.pop_back();
     shorter.reply(frames[0]);
-    CHECK_THROWS_AS(shorter.receive(), load::server_fault);
+    CHECK_THROWS_AS(shorter.receive(), bench::server_fault);
 
     peer text{three_in_flight()};
     frames = text.begin();
     frames[0].first = 0x81;
     text.reply(frames[0]);
-    CHECK_THROWS_AS(text.receive(), load::server_fault);
+    CHECK_THROWS_AS(text.receive(), bench::server_fault);
 
     peer masked{three_in_flight()};
     static_cast<void>(masked.begin());
     masked.reply_raw({0x82, 0x80 | 16, 0, 0, 0, 0});
-    CHECK_THROWS_AS(masked.receive(), load::server_fault);
+    CHECK_THROWS_AS(masked.receive(), bench::server_fault);
 }
 
 TEST_CASE("an echo that overtakes another is a fault unless order does not matter") {
     peer ordered{three_in_flight()};
     ordered.reply(ordered.begin()[1]);
-    CHECK_THROWS_AS(ordered.receive(), load::server_fault);
+    CHECK_THROWS_AS(ordered.receive(), bench::server_fault);
 
     auto o = three_in_flight();
     o.unordered = true;
@@ -189,25 +189,25 @@ TEST_CASE("an echo that comes twice is a fault") {
         p.client().replace_answered();
         p.client().flush(1000);
         p.reply(frames[0]);
-        CHECK_THROWS_AS(p.receive(1000), load::server_fault);
+        CHECK_THROWS_AS(p.receive(1000), bench::server_fault);
     }
 }
 
 TEST_CASE("an unasked message is a fault") {
     peer p{three_in_flight()};
     p.reply({0x82, bytes(16)});
-    CHECK_THROWS_AS(p.receive(), load::server_fault);
+    CHECK_THROWS_AS(p.receive(), bench::server_fault);
 }
 
 TEST_CASE("a server that closes or hangs up early is a fault") {
     peer closing{three_in_flight()};
     static_cast<void>(closing.begin());
     closing.reply({0x88, {0x03, 0xF0}});
-    CHECK_THROWS_WITH_AS(closing.receive(), doctest::Contains("code 1008"), load::server_fault);
+    CHECK_THROWS_WITH_AS(closing.receive(), doctest::Contains("code 1008"), bench::server_fault);
 
     peer gone{three_in_flight()};
     gone.hang_up();
-    CHECK_THROWS_AS(gone.receive(), load::server_fault);
+    CHECK_THROWS_AS(gone.receive(), bench::server_fault);
 }
 
 TEST_CASE("a ping of the server is answered") {
@@ -242,7 +242,7 @@ TEST_CASE("a goodbye is clean if the server answers ping and close") {
 }
 
 TEST_CASE("percentiles are exact for small values and within a hundredth for large ones") {
-    load::histogram h;
+    bench::histogram h;
     CHECK(h.percentile(0.5) == 0);
     for (std::uint64_t i = 1; i <= 100; ++i) h.add(i);
     CHECK(h.percentile(0.5) == 50);

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace load {
+namespace bench {
 
 /// The server did something that an echo server does not do.
 class server_fault : public std::runtime_error {
@@ -109,4 +109,4 @@ private:
     std::uint32_t next_reply_ = 0;           // the slot whose turn it is, if ordered
 };
 
-}  // namespace load
+}  // namespace bench

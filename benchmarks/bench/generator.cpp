@@ -11,7 +11,7 @@
 #include <system_error>
 #include <thread>
 
-namespace load {
+namespace bench {
 
 namespace {
 
@@ -145,4 +145,4 @@ std::size_t generator::say_goodbye() {
         std::count_if(connections_.begin(), connections_.end(), [](const auto& c) { return c.closed_cleanly(); }));
 }
 
-}  // namespace load
+}  // namespace bench
