@@ -104,14 +104,14 @@ field() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p"; }
 round=1
 while [ "$round" -le "$rounds" ]; do
     shape=0
-    while read -r connections in_flight payload; do
+    while read -r connections depth size; do
         shape=$((shape + 1))
         index=0
         while IFS='	' read -r name command; do
             index=$((index + 1))
             start_server "$command"
-            report=$(pin 1 "$bin/kephas-bench" --json --port "$port" --server-pid "$server" --seconds "$seconds" \
-                --unordered --connections "$connections" --in-flight "$in_flight" --payload "$payload" </dev/null) ||
+            report=$(pin 1 "$bin/kephas-bench" "ws://127.0.0.1:$port/ws" --json --pid "$server" --seconds "$seconds" \
+                --verify --unordered --command 0x0100 --connections "$connections" --depth "$depth" --size "$size" </dev/null) ||
                 { echo "$name: failed" >&2; exit 1; }
             stop_server
             echo "$shape $index $round $(echo "$report" | field server_cpu_us_per_message)" >>"$work/results"

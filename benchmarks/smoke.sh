@@ -1,10 +1,17 @@
 #!/bin/sh
-# Usage: smoke.sh LOAD SERVER [ARGUMENT...]
+# Usage: smoke.sh BENCH [--wss | --broadcast] SERVER [ARGUMENT...]
 # Starts the echo server, puts a little load of many shapes on it, and checks that nothing is lost or altered.
-# The server must print "listening on ADDRESS:PORT" and end on SIGTERM.
+# The server must print "listening on ADDRESS:PORT" and end on SIGTERM. With --wss it gets --tls-cert and --tls-key, with
+# a certificate that is made here; with --broadcast it sends what one connection says to all others.
 set -eu
-load=$1
+bench=$1
 shift
+scheme=ws
+broadcast=
+case $1 in
+    --wss) scheme=wss; shift ;;
+    --broadcast) broadcast=--broadcast; shift ;;
+esac
 dir=$(mktemp -d)
 mkfifo "$dir/out"
 server=
@@ -15,6 +22,12 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 
+if [ $scheme = wss ]; then
+    command -v openssl >/dev/null || { echo "skipped: there is no openssl to make a certificate with"; exit 77; }
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+        -addext subjectAltName=IP:127.0.0.1 -keyout "$dir/key.pem" -out "$dir/cert.pem" 2>"$dir/openssl" || { cat "$dir/openssl"; exit 1; }
+    set -- "$@" --tls-cert "$dir/cert.pem" --tls-key "$dir/key.pem"
+fi
 "$@" >"$dir/out" &
 server=$!
 exec 3<"$dir/out"
@@ -26,40 +39,96 @@ port=${port%%[!0-9]*}
 [ -n "$port" ] || { echo "the server does not listen"; exit 1; }
 cat <&3 >/dev/null &  # so that what it says later never blocks it
 
-# connections, in flight, payload, messages and further options of each shape
-while read -r connections in_flight payload messages more; do
-    # shellcheck disable=SC2086  # the options are words
-    report=$("$load" --port "$port" --server-pid "$server" --json --connections "$connections" --in-flight "$in_flight" \
-        --payload "$payload" --messages "$messages" $more)
+url=$scheme://127.0.0.1:$port/ws
+run() { # CONNECTIONS OPTION...
+    connections=$1
+    shift
+    report=$("$bench" "$url" --pid "$server" --json --connections "$connections" --verify "$@" $trust) || exit 1
     echo "$report"
     case $report in
         *"\"clean_closes\":$connections}") ;;
         *) echo "not every connection ended with a pong and a close"; exit 1 ;;
     esac
+}
+measured() { # COUNT: of the last report
+    case $report in
+        *"\"messages\":$1,"*) ;;
+        *) echo "not $1 messages were measured"; exit 1 ;;
+    esac
+}
+
+trust=
+if [ $scheme = wss ]; then
+    # the certificate is compared with those that are trusted
+    if "$bench" "$url" --messages 1 --connections 1 2>"$dir/refused"; then echo "an unknown certificate was accepted"; exit 1; fi
+    grep -q certificate "$dir/refused" || { cat "$dir/refused"; exit 1; }
+    SSL_CERT_FILE=$dir/cert.pem "$bench" "$url" --messages 1 --connections 1 --command 0x0100
+    trust=--insecure
+fi
+
+stop_server() {
+    kill "$server"
+    code=0
+    wait "$server" || code=$?
+    server=
+    [ "$code" -eq 0 ] || [ "$code" -eq 143 ] || { echo "the server ended with $code"; exit 1; }
+}
+
+if [ -n "$broadcast" ]; then
+    # connections, depth, size, messages: deliveries, as many for each message as there are others
+    while read -r connections depth size messages; do
+        run "$connections" --broadcast --depth "$depth" --size "$size" --messages "$messages"
+        measured "$messages"
+    done <<SHAPES
+2 1 32 100
+2 8 0 80
+101 1 32 3000
+101 16 32 32000
+5 3 65536 120
+3 2 250000 20
+SHAPES
+    run 11 --broadcast --seconds 0.05 --warmup 0.01
+    stop_server
+    exit
+fi
+
+# connections, depth, size, messages and further options of each shape
+while read -r connections depth size messages more; do
+    # shellcheck disable=SC2086  # the options are words
+    run "$connections" --depth "$depth" --size "$size" --messages "$messages" $more
+    measured "$messages"
 done <<SHAPES
-1 1 0 50 --command none
-3 8 0 300 --command none
+1 1 0 50
 3 8 0 300
-1 1 32 100
+3 8 0 300 --command 0x0100
+1 1 32 100 --command 0x0100
 20 1 32 400
 20 32 32 4000
+7 32 32 4001 --threads 3
 5 4 5 300
 4 7 121 300
 4 7 122 300
-4 7 125 300 --command none
-4 7 126 300 --command none
-4 7 126 300 --command none --opcode text
+4 7 125 300
+4 7 126 300
+4 7 126 300 --text
 4 16 1000 2000 --unordered
-3 3 65535 100 --command none
-3 3 65536 100 --command none
-2 5 65531 100 --opcode text
+3 3 65535 100
+3 3 65536 100
+2 5 65531 100 --text
 3 2 1048576 30
 2 4 1048576 20 --unordered
 SHAPES
+run 5 --depth 4 --seconds 0.05 --warmup 0.01
 
-"$load" --port "$port" --server-pid "$server" --idle --connections 200
-kill "$server"
-code=0
-wait "$server" || code=$?
-server=
-[ "$code" -eq 0 ] || [ "$code" -eq 143 ] || { echo "the server ended with $code"; exit 1; }
+# each message of an open loop that was due counts, and no other
+run 5 --rate 2000 --seconds 0.1 --warmup 0.02
+measured 200
+run 6 --rate 600 --seconds 0.1 --warmup 0 --threads 3 --size 5000
+measured 60
+
+# the page is written
+"$bench" "$url" --messages 100 --pid "$server" --html "$dir/page.html" $trust
+grep -q '<svg' "$dir/page.html" && grep -q '</html>' "$dir/page.html" || { echo "no page was written"; exit 1; }
+
+"$bench" "$url" --pid "$server" --idle --connections 200 $trust
+stop_server

@@ -1,6 +1,7 @@
 // The reference for broadcasts: one buffer, sent to everybody. What any connection sends goes to all others, as the
 // same bytes in an unmasked frame and with one send() for each of them: no list of members to copy, no queue, no lock.
-// What a socket does not take waits for it in memory of its own. There is no limit for those who never read.
+// What a socket does not take waits for it in memory of its own, without a limit for those who never read. Frames have
+// to fit the buffer for reading.
 #include "channel.hpp"
 #include "epoll_server.hpp"
 #include "frames.hpp"
@@ -46,7 +47,7 @@ public:
         if (c.kept.size > 0) std::memcpy(shared_.data(), c.kept.data.get(), c.kept.size);
         const ssize_t got = c.channel.read(shared_.data() + c.kept.size, shared_size - c.kept.size);
         if (got == would_block) return;
-        if (got == ended) return drop(c);  // also for a frame that is larger than the buffer
+        if (got == ended) return drop(c);
         if (c.closing) return;
         std::uint8_t* const end = shared_.data() + c.kept.size + got;
         const std::uint8_t* rest = c.open ? on_frames(c, shared_.data(), end) : on_request(c, end);
@@ -86,9 +87,10 @@ private:
             const frame_header h = parse_header(in, static_cast<std::size_t>(end - in));
             if (h.size == 0) break;
             const bool control = h.opcode() >= 8;
-            if (h.objection != 0) {
-                send_to(c, answer.data(),
-                        static_cast<std::size_t>(put_close(answer.data(), h.objection) - answer.data()));
+            const bool too_big = h.objection == 0 && h.size + h.length > shared_size;
+            if (h.objection != 0 || too_big) {
+                const std::uint16_t code = too_big ? 1009 : h.objection;
+                send_to(c, answer.data(), static_cast<std::size_t>(put_close(answer.data(), code) - answer.data()));
                 c.closing = true;
                 break;
             }

@@ -58,6 +58,7 @@ struct byte_buffer {
 /// Settings of the process: as many descriptors as it may have, and the memory of a large frame, which is wanted again
 /// soon, is not given back to the system.
 inline void prepare_process() {
+    std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
     for (const int threshold : {M_MMAP_THRESHOLD, M_TRIM_THRESHOLD}) mallopt(threshold, 32 * 1024 * 1024);
     rlimit files{};
     getrlimit(RLIMIT_NOFILE, &files);

@@ -1,49 +1,78 @@
 #include "connection.hpp"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
+#include <bit>
+#include <utility>
 
 namespace bench {
 
 namespace {
 
+constexpr std::uint8_t final_bit = 0x80;
 constexpr std::uint8_t close_opcode = 0x8;
 constexpr std::uint8_t ping_opcode = 0x9;
 constexpr std::uint8_t pong_opcode = 0xA;
 constexpr std::array<std::uint8_t, 7> farewell{'g', 'o', 'o', 'd', 'b', 'y', 'e'};
 constexpr std::array<std::uint8_t, 2> normal_closure{1000 >> 8U, 1000 & 0xFFU};
 
+/// Bytes for a reader: printable ones as they are, others as \xNN.
+std::string quoted(std::span<const std::uint8_t> bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text = "\"";
+    for (const std::uint8_t byte : bytes) {
+        if (byte >= ' ' && byte < 0x7F && byte != '"' && byte != '\\') {
+            text += static_cast<char>(byte);
+        } else {
+            text += "\\x";
+            text += digits[byte >> 4U];
+            text += digits[byte & 15U];
+        }
+    }
+    return text + '"';
+}
+
+std::string described(std::uint8_t first, std::uint64_t length) {
+    const unsigned opcode = first & 0x0FU;
+    const std::string name = opcode == 0   ? "a continuation"
+                             : opcode == 1 ? "a text message"
+                             : opcode == 2 ? "a binary message"
+                                           : "a frame of opcode " + std::to_string(opcode);
+    const std::string flags = (first & 0x70U) != 0       ? " with reserved bits"
+                              : (first & final_bit) == 0 ? " in fragments"
+                                                         : "";
+    return name + flags + ", " + std::to_string(length) + " bytes";
+}
+
 }  // namespace
 
-connection::connection(int fd, const options& o, workload& w)
-    : workload_{w}, fd_{fd}, ordered_{!o.unordered}, slots_(o.in_flight), due_(o.in_flight) {
-    answered_.reserve(o.in_flight);
-    for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i] = {i, 0};
-}
+connection::connection(channel c, std::size_t index, const options& o, workload& w, recorder& r)
+    : channel_{std::move(c)},
+      index_{index},
+      workload_{w},
+      recorder_{r},
+      verify_{o.verify},
+      ordered_{o.verify ? !o.unordered : !w.numbered()},
+      open_loop_{o.rate.has_value()} {}
 
-connection::~connection() { ::close(fd_); }
-
-void connection::start() {
-    for (std::uint32_t i = 0; i < slots_.size(); ++i) message_due(i);
-}
-
-void connection::message_due(std::uint32_t index) {
-    std::size_t end = due_begin_ + due_count_++;
-    if (end >= due_.size()) end -= due_.size();
-    due_[end] = index;
+void connection::ask(std::int64_t intended) {
+    if (next_due_ - oldest_ == ring_.size()) grow();
+    at(next_due_++) = {intended, false};
     ++unanswered_;
 }
 
-void connection::replace_answered() {
-    for (const std::uint32_t index : answered_) {
-        slots_[index].number += slots_.size();
-        message_due(index);
-    }
-    answered_.clear();
+void connection::expect(std::int64_t sent_at) {
+    ask(sent_at);
+    ++next_sent_;
+}
+
+void connection::grow() {
+    std::vector<message> larger(std::max<std::size_t>(2 * ring_.size(), 1));
+    for (std::uint64_t i = oldest_; i < next_due_; ++i) larger[i & (larger.size() - 1)] = at(i);
+    ring_ = std::move(larger);
+}
+
+bool connection::in_flight(std::uint64_t number) const noexcept {
+    return number >= oldest_ && number < next_sent_ && !at(number).answered;
 }
 
 void connection::leave() {
@@ -53,58 +82,80 @@ void connection::leave() {
 }
 
 bool connection::send_control() {
-    const ssize_t sent = send(fd_, control_.data(), control_.size(), MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) fault("cannot be written to");
+    if (control_.empty()) return true;
+    const ssize_t sent = channel_.write(control_);
+    if (sent == channel::ended) fault("cannot be written to");
     control_.erase(control_.begin(), control_.begin() + std::max<ssize_t>(sent, 0));
     return control_.empty();
 }
 
 void connection::flush(std::int64_t now) {
-    blocked_ = (!control_.empty() && frame_offset_ == 0 && !send_control()) || !send_due(now);
+    const bool between = frame_offset_ == 0 && !refused_;
+    blocked_ = (between && !send_control()) || !send_due(now) || !send_control();
 }
 
 bool connection::send_due(std::int64_t now) {
     const std::size_t frame_size = workload_.frame_size();
-    while (due_count_ > 0) {
-        const std::size_t count = std::min(due_count_, workload_.row_length());
-        std::size_t at = due_begin_;
+    refused_ = false;
+    while (next_sent_ < next_due_) {
+        const auto count =
+            static_cast<std::size_t>(std::min<std::uint64_t>(next_due_ - next_sent_, workload_.row_length()));
         for (std::size_t i = 0; i < count; ++i) {
-            slot& each = slots_[due_[at]];
-            workload_.put_number(i, each.number);
-            if (i > 0 || frame_offset_ == 0) each.sent_at = now;
-            if (++at == due_.size()) at = 0;
+            workload_.put_number(i, next_sent_ + i);
+            if (!open_loop_ && (i > 0 || frame_offset_ == 0)) at(next_sent_ + i).asked_at = now;
         }
         const std::size_t size = count * frame_size - frame_offset_;
-        const ssize_t sent = send(fd_, workload_.row() + frame_offset_, size, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EAGAIN) return false;
-        if (sent < 0) fault("cannot be written to");
+        const ssize_t sent = channel_.write({workload_.row() + frame_offset_, size});
+        if (sent == channel::ended) fault("cannot be written to");
+        if (sent == channel::would_block) {
+            refused_ = true;
+            return false;
+        }
         const std::size_t reached = frame_offset_ + static_cast<std::size_t>(sent);
         const std::size_t whole = reached / frame_size;
+        if (open_loop_)
+            for (std::size_t i = frame_offset_ > 0 ? 1 : 0; i < (reached + frame_size - 1) / frame_size; ++i)
+                recorder_.sent(at(next_sent_ + i).asked_at, now);
         frame_offset_ = reached % frame_size;
-        due_count_ -= whole;
-        due_begin_ += whole;
-        if (due_begin_ >= due_.size()) due_begin_ -= due_.size();
-        if (static_cast<std::size_t>(sent) < size) return false;
+        next_sent_ += whole;
+        if (send_only_) {
+            oldest_ = next_sent_;
+            unanswered_ -= whole;
+        }
     }
     return true;
 }
 
-void connection::receive(std::span<std::uint8_t> scratch, std::int64_t now, histogram& latencies) {
-    const ssize_t got = recv(fd_, scratch.data(), scratch.size(), 0);
-    if (got < 0 && errno == EAGAIN) return;
-    if (got <= 0) {
-        if (!leaving_) fault("ended by the server");
-        ended_ = true;
-        return;
-    }
-    std::span<const std::uint8_t> in = scratch.first(static_cast<std::size_t>(got));
-    while (!in.empty() || (in_payload_ && received_ == length_)) {
+std::size_t connection::receive(std::span<std::uint8_t> scratch, std::int64_t now) {
+    answered_ = 0;
+    do {
+        const ssize_t got = channel_.read(scratch);
+        if (got == channel::would_block) break;
+        if (got == channel::ended) {
+            if (!leaving_) fault("ended by the server");
+            ended_ = true;
+            break;
+        }
+        parse(scratch.first(static_cast<std::size_t>(got)), now);
+    } while (channel_.has_more());
+    return answered_;
+}
+
+void connection::parse(std::span<const std::uint8_t> in, std::int64_t now) {
+    while (!in.empty() || (in_payload_ && left_ == 0)) {
         if (in_payload_) {
-            const auto part =
-                in.first(static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), length_ - received_)));
-            take_payload(part);
+            const bool control = (first_ & 0x08U) != 0;
+            const auto part = in.first(static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), left_)));
+            control ? take_control(part) : take_message(part);
+            left_ -= part.size();
             in = in.subspan(part.size());
-            if (received_ == length_) end_frame(now, latencies);
+            if (left_ > 0) continue;
+            in_payload_ = false;
+            if (control) {
+                end_control();
+            } else if ((first_ & final_bit) != 0) {
+                end_message(now);
+            }
         } else if (head_size_ == 0) {
             if (const header h = parse_header(in); h.size > 0) {
                 begin_frame(h);
@@ -129,77 +180,114 @@ connection::header connection::parse_header(std::span<const std::uint8_t> in) no
     if (in.size() < 2 + extra) return {};
     if (extra > 0) length = 0;
     for (std::size_t i = 0; i < extra; ++i) length = length << 8U | in[2 + i];
-    if ((in[1] & 0x80U) != 0) length = ~std::uint64_t{0};  // masked, which begin_frame() refuses with any wrong length
-    return {2 + extra, in[0], length};
+    return {2 + extra, in[0], (in[1] & 0x80U) != 0, length};
 }
 
 void connection::begin_frame(const header& h) {
-    const bool control = (h.first & 0x08U) != 0;
-    if (control ? h.length > start_.size() : h.first != workload_.first_byte() || h.length != workload_.message_size())
-        fault("got a frame that is no echo: first byte " + std::to_string(h.first) + ", length " +
-              std::to_string(h.length));
-    if (!control && unanswered_ == due_count_) fault("got an echo that nothing asked for");
     head_size_ = 0;
     in_payload_ = true;
     first_ = h.first;
-    length_ = h.length;
-    received_ = 0;
+    left_ = h.length;
+    if (h.masked) fault("got a masked frame from the server");
+    if ((h.first & 0x08U) != 0) {
+        if (h.length > control_in_.size() || (h.first & final_bit) == 0)
+            fault("got a control frame that is none: " + described(h.first, h.length));
+        control_size_ = 0;
+        return;
+    }
+    // a server may echo in fragments (section 5.4)
+    const std::uint8_t expected = in_message_ ? 0 : workload_.first_byte() & 0x0FU;
+    const std::uint64_t rest = workload_.message_size() - (in_message_ ? offset_ : 0);
+    const bool whole = (h.first & final_bit) != 0;
+    if ((h.first & 0x7FU) != expected || (whole ? h.length != rest : h.length > rest))
+        fault("expected " + described(static_cast<std::uint8_t>(expected | final_bit), rest) + "; came " +
+              described(h.first, h.length));
+    if (in_message_) return;
+    if (oldest_ == next_sent_) fault("got " + described(h.first, h.length) + ", that nothing asked for");
+    in_message_ = true;
+    offset_ = 0;
 }
 
-void connection::take_payload(std::span<const std::uint8_t> bytes) {
-    const bool control = (first_ & 0x08U) != 0;
-    const std::size_t kept = control ? start_.size() : workload_.prefix_size();
-    auto offset = static_cast<std::size_t>(received_);
-    received_ += bytes.size();
-    if (offset < kept) {
-        const std::size_t count = std::min(bytes.size(), kept - offset);
-        std::copy_n(bytes.begin(), count, start_.begin() + static_cast<std::ptrdiff_t>(offset));
+void connection::take_control(std::span<const std::uint8_t> bytes) {
+    std::copy(bytes.begin(), bytes.end(), control_in_.begin() + static_cast<std::ptrdiff_t>(control_size_));
+    control_size_ += bytes.size();
+}
+
+void connection::take_message(std::span<const std::uint8_t> bytes) {
+    const std::size_t kept = workload_.prefix_size();
+    if (offset_ < kept) {
+        const std::size_t count = std::min(bytes.size(), kept - offset_);
+        std::copy_n(bytes.begin(), count, prefix_.begin() + static_cast<std::ptrdiff_t>(offset_));
         bytes = bytes.subspan(count);
-        offset += count;
+        offset_ += count;
     }
-    if (!workload_.matches(offset, bytes)) fault("got an echo with another content");
+    if (verify_ && !workload_.matches(offset_, bytes)) wrong_bytes(answered_number(), offset_, bytes);
+    offset_ += bytes.size();
 }
 
-void connection::end_frame(std::int64_t now, histogram& latencies) {
-    in_payload_ = false;
-    if ((first_ & 0x08U) != 0) {
-        end_control();
-    } else {
-        end_message(now, latencies);
-    }
+/// The number of the message that the reply with `prefix_` has to be the echo of.
+std::uint64_t connection::answered_number() const {
+    if (ordered_) return oldest_;
+    return workload_.number_in(prefix_.data());
 }
 
-void connection::end_message(std::int64_t now, histogram& latencies) {
-    const auto index =
-        ordered_ ? next_reply_ : static_cast<std::uint32_t>(workload_.number_in(start_.data()) % slots_.size());
-    const slot& asked = slots_[index];
-    if (!workload_.prefix_matches(start_.data(), asked.number))
-        fault("got another echo than that of message " + std::to_string(asked.number) +
-              (ordered_ ? ", or out of order" : ""));
-    latencies.add(static_cast<std::uint64_t>(now - asked.sent_at));
-    if (ordered_ && ++next_reply_ == slots_.size()) next_reply_ = 0;
+void connection::end_message(std::int64_t now) {
+    in_message_ = false;
+    const std::uint64_t number = answered_number();
+    const bool matches = workload_.prefix_matches(prefix_.data(), number);
+    const std::span came{prefix_.data(), workload_.prefix_size()};
+    if (ordered_ ? verify_ && !matches : !matches || !in_flight(number)) {
+        const std::uint64_t other = workload_.number_in(prefix_.data());
+        if (!workload_.numbered() || !workload_.prefix_matches(prefix_.data(), other)) wrong_bytes(oldest_, 0, came);
+        fault("expected the echo of message " + std::to_string(oldest_) + (ordered_ ? "" : " or a later one") +
+              "; came that of message " + std::to_string(other) +
+              (in_flight(other)     ? ", out of order"
+               : other < next_sent_ ? ", once more"
+                                    : ", which was not sent"));
+    }
+    message& answered = at(number);
+    answered.answered = true;
+    recorder_.answered(answered.asked_at, now);
+    while (oldest_ < next_sent_ && at(oldest_).answered) ++oldest_;
     --unanswered_;
-    answered_.push_back(index);
+    ++answered_;
 }
 
 void connection::end_control() {
-    const std::span payload{start_.data(), static_cast<std::size_t>(length_)};
+    const std::span payload{control_in_.data(), control_size_};
     const auto opcode = static_cast<std::uint8_t>(first_ & 0x0FU);
     if (opcode == ping_opcode) {
         const auto pong = masked_control(pong_opcode, payload);
         control_.insert(control_.end(), pong.begin(), pong.end());
     } else if (opcode == pong_opcode) {
-        got_pong_ = leaving_ && std::equal(payload.begin(), payload.end(), farewell.begin(), farewell.end());
+        got_pong_ =
+            got_pong_ || (leaving_ && std::equal(payload.begin(), payload.end(), farewell.begin(), farewell.end()));
     } else if (opcode == close_opcode && leaving_) {
-        got_close_ = length_ == 0 || std::equal(payload.begin(), payload.begin() + 2, normal_closure.begin());
+        got_close_ = payload.size() < 2 ? payload.empty()
+                                        : std::equal(payload.begin(), payload.begin() + 2, normal_closure.begin());
     } else if (opcode == close_opcode) {
-        fault("closed by the server" +
-              (length_ < 2 ? std::string{} : ", code " + std::to_string(payload[0] << 8U | payload[1])));
+        std::string text = "closed by the server";
+        if (payload.size() >= 2)
+            text += ", code " + std::to_string(payload[0] << 8U | payload[1]) + ' ' + quoted(payload.subspan(2));
+        fault(text);
     }
 }
 
+void connection::wrong_bytes(std::uint64_t number, std::size_t offset, std::span<const std::uint8_t> came) const {
+    constexpr std::size_t before = 8;
+    constexpr std::size_t shown = 32;
+    const std::vector<std::uint8_t> wanted = workload_.part_of(number, offset, came.size());
+    const auto different =
+        static_cast<std::size_t>(std::mismatch(wanted.begin(), wanted.end(), came.begin()).first - wanted.begin());
+    const std::size_t begin = different > before ? different - before : 0;
+    const std::size_t count = std::min(shown, came.size() - begin);
+    fault("the echo of message " + std::to_string(number) + " differs at byte " + std::to_string(offset + different) +
+          ": from byte " + std::to_string(offset + begin) + " on, expected " +
+          quoted(std::span{wanted}.subspan(begin, count)) + "; came " + quoted(came.subspan(begin, count)));
+}
+
 void connection::fault(const std::string& what) const {
-    throw server_fault{"connection on descriptor " + std::to_string(fd_) + ": " + what};
+    throw server_fault{"connection " + std::to_string(index_) + ": " + what};
 }
 
 }  // namespace bench

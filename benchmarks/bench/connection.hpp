@@ -1,5 +1,6 @@
 #pragma once
 
+#include "channel.hpp"
 #include "histogram.hpp"
 #include "options.hpp"
 #include "workload.hpp"
@@ -7,46 +8,62 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace bench {
 
-/// The server did something that an echo server does not do.
-class server_fault : public std::runtime_error {
-public:
-    using runtime_error::runtime_error;
+/// What is measured, of the messages that count. All times in nanoseconds of one clock.
+struct recorder {
+    std::int64_t from = std::numeric_limits<std::int64_t>::min();
+    std::int64_t to = std::numeric_limits<std::int64_t>::max();
+    bool by_intention =
+        false;  ///< Open loop: messages count that are due in [from, to), otherwise those answered then.
+    histogram latencies{};
+    histogram lags{};  ///< Open loop: how much later than intended this program sent.
+
+    std::uint64_t replies = 0;  ///< In [from, to), whenever they were asked for.
+
+    void answered(std::int64_t asked, std::int64_t now) noexcept {
+        if (now >= from && now < to) ++replies;
+        if (const std::int64_t time = by_intention ? asked : now; time >= from && time < to)
+            latencies.add(static_cast<std::uint64_t>(now - asked));
+    }
+    void sent(std::int64_t intended, std::int64_t now) noexcept {
+        if (intended >= from && intended < to) lags.add(static_cast<std::uint64_t>(now - intended));
+    }
 };
 
-/// Connects to 127.0.0.1 from `source` (host byte order) and completes the WebSocket handshake, blocking. Returns the
-/// socket, non-blocking. Throws std::system_error, or server_fault if the answer is not the right one.
-[[nodiscard]] int open_websocket(const options&, std::uint32_t source);
-
-/// One client: keeps `in_flight` messages unanswered and checks each reply. It owns no buffers; what it still has to
-/// send follows from its numbers.
+/// One client: sends the messages that it is asked to, in order, and checks each reply. It owns no bytes of messages;
+/// what it still has to send follows from their numbers.
 class connection {
 public:
-    connection(int fd, const options&, workload&);
+    /// `index` is its number among all connections, for complaints. The rest must outlive it.
+    connection(channel, std::size_t index, const options&, workload&, recorder&);
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
-    ~connection();
 
-    [[nodiscard]] int fd() const noexcept { return fd_; }
+    [[nodiscard]] int fd() const noexcept { return channel_.fd(); }
     [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_; }
+    [[nodiscard]] std::uint64_t sent() const noexcept { return next_sent_; }  ///< Messages, in all.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
     [[nodiscard]] bool closed_cleanly() const noexcept { return ended_ && got_pong_ && got_close_; }
 
-    /// Makes the first `in_flight` messages due.
-    void start();
+    /// Makes the next message due. In an open loop its latency counts from `intended`, in a closed one from its
+    /// sending.
+    void ask(std::int64_t intended = 0);
 
-    /// Reads once into `scratch`; `now` is the time of that. Throws server_fault if a reply is not the echo that is
-    /// due, or the server closed early.
-    void receive(std::span<std::uint8_t> scratch, std::int64_t now, histogram& latencies);
+    /// Counts on a message that another connection has sent at that time.
+    void expect(std::int64_t sent_at);
 
-    /// Makes a new message due for each that was answered since.
-    void replace_answered();
+    /// What this connection sends is answered to others: it has no reply to wait for.
+    void send_only() noexcept { send_only_ = true; }
+
+    /// Reads what there is; `now` is the time of that. Returns how many messages it answered. Throws server_fault if a
+    /// reply is not the echo of a message, or the server closed early.
+    std::size_t receive(std::span<std::uint8_t> scratch, std::int64_t now);
 
     /// Writes what is due, all that fits at once.
     void flush(std::int64_t now);
@@ -58,55 +75,70 @@ public:
     void leave();
 
 private:
-    struct slot {
-        std::uint64_t number;  // the message's; number % in_flight is the index of the slot
-        std::int64_t sent_at;
+    struct message {
+        std::int64_t asked_at;
+        bool answered;
     };
     struct header {
         std::size_t size = 0;  // 0: not whole yet
         std::uint8_t first = 0;
+        bool masked = false;
         std::uint64_t length = 0;
     };
 
     static header parse_header(std::span<const std::uint8_t>) noexcept;
+    void parse(std::span<const std::uint8_t>, std::int64_t now);
     void begin_frame(const header&);
-    void take_payload(std::span<const std::uint8_t>);
-    void end_frame(std::int64_t now, histogram&);
-    void end_message(std::int64_t now, histogram&);
+    void take_control(std::span<const std::uint8_t>);
+    void take_message(std::span<const std::uint8_t>);
+    void end_message(std::int64_t now);
     void end_control();
-    void message_due(std::uint32_t index);
+    [[nodiscard]] std::uint64_t answered_number() const;
     bool send_control();
     bool send_due(std::int64_t now);
+    [[nodiscard]] message& at(std::uint64_t number) noexcept { return ring_[number & (ring_.size() - 1)]; }
+    [[nodiscard]] const message& at(std::uint64_t number) const noexcept { return ring_[number & (ring_.size() - 1)]; }
+    [[nodiscard]] bool in_flight(std::uint64_t number) const noexcept;
+    void grow();
+    [[noreturn]] void wrong_bytes(std::uint64_t number, std::size_t offset, std::span<const std::uint8_t> came) const;
     [[noreturn]] void fault(const std::string& what) const;
 
+    channel channel_;
+    std::size_t index_;
     workload& workload_;
-    int fd_;
-    bool ordered_;
+    recorder& recorder_;
+    bool verify_;
+    bool ordered_;  // replies have to come, or are taken to come, in order
+    bool open_loop_;
+    bool send_only_ = false;
     bool blocked_ = false;
+    bool refused_ = false;  // the last write of messages was refused as a whole: TLS wants the same bytes again
     bool leaving_ = false;
     bool ended_ = false;
     bool got_pong_ = false;
     bool got_close_ = false;
 
-    // sending
-    std::vector<slot> slots_;
-    std::vector<std::uint32_t> due_;  // a ring of slots, oldest first
-    std::size_t due_begin_ = 0;
-    std::size_t due_count_ = 0;
-    std::size_t unanswered_ = 0;           // due or sent
-    std::size_t frame_offset_ = 0;         // what the socket has of the oldest one already
-    std::vector<std::uint8_t> control_;    // control frames, sent between messages
-    std::vector<std::uint32_t> answered_;  // and not yet replaced
+    // sending: messages [oldest_, next_sent_) wait for their replies, [next_sent_, next_due_) for being sent
+    std::vector<message> ring_;  // as many as a power of two, indexed by their number
+    std::uint64_t oldest_ = 0;
+    std::uint64_t next_sent_ = 0;
+    std::uint64_t next_due_ = 0;
+    std::size_t unanswered_ = 0;         // due or sent
+    std::size_t frame_offset_ = 0;       // what the socket has of the message next_sent_ already
+    std::vector<std::uint8_t> control_;  // control frames, sent between messages
 
     // receiving
     std::array<std::uint8_t, 10> head_{};  // the start of a header that is not whole
     std::size_t head_size_ = 0;
     bool in_payload_ = false;
-    std::uint8_t first_ = 0;
-    std::uint64_t length_ = 0;
-    std::uint64_t received_ = 0;             // of the payload
-    std::array<std::uint8_t, 125> start_{};  // the prefix of a message, or a control frame's payload
-    std::uint32_t next_reply_ = 0;           // the slot whose turn it is, if ordered
+    bool in_message_ = false;                // between its frames, or in one of them
+    std::uint8_t first_ = 0;                 // of the frame
+    std::uint64_t left_ = 0;                 // of the frame's payload
+    std::size_t offset_ = 0;                 // of the message
+    std::array<std::uint8_t, 12> prefix_{};  // of the message
+    std::array<std::uint8_t, 125> control_in_{};
+    std::size_t control_size_ = 0;
+    std::size_t answered_ = 0;  // by this receive()
 };
 
 }  // namespace bench

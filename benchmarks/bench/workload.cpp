@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::array<std::uint8_t, 4> mask{0x37, 0xFA, 0x21, 0x3D};  // any, but not 0: the server has to unmask
 constexpr std::size_t row_bytes = 256 * 1024;
+constexpr std::size_t most_at_once = 256;  // of an open loop that has fallen behind
 
 using number_text = std::array<std::uint8_t, 8>;
 
@@ -37,20 +38,20 @@ void put_masked(std::vector<std::uint8_t>& to, std::span<const std::uint8_t> pay
 workload::workload(const options& o)
     : first_byte_{static_cast<std::uint8_t>(o.text ? 0x81 : 0x82)},
       number_at_{o.command ? 4U : 0U},
-      number_size_{std::min<std::size_t>(o.payload, 8)} {
+      number_size_{std::min<std::size_t>(o.size, 8)} {
     if (o.command)
         for (unsigned shift = 32; shift > 0; shift -= 8)
             message_.push_back(static_cast<std::uint8_t>(*o.command >> (shift - 8)));
     const number_text zero = encoded(0);
     message_.insert(message_.end(), zero.begin(), zero.begin() + static_cast<std::ptrdiff_t>(number_size_));
-    for (std::size_t i = number_size_; i < o.payload; ++i) message_.push_back(static_cast<std::uint8_t>('a' + i % 23));
+    for (std::size_t i = number_size_; i < o.size; ++i) message_.push_back(static_cast<std::uint8_t>('a' + i % 23));
 
     std::vector<std::uint8_t> frame;
     put_header(frame, first_byte_, message_.size());
     header_size_ = frame.size();
     put_masked(frame, message_);
     frame_size_ = frame.size();
-    row_length_ = std::clamp<std::size_t>(row_bytes / frame_size_, 1, o.in_flight);
+    row_length_ = std::clamp<std::size_t>(row_bytes / frame_size_, 1, o.rate ? most_at_once : o.depth);
     for (std::size_t i = 0; i < row_length_; ++i) row_.insert(row_.end(), frame.begin(), frame.end());
 }
 
@@ -75,6 +76,16 @@ std::uint64_t workload::number_in(const std::uint8_t* prefix) const noexcept {
     for (std::size_t i = number_size_; i > 0; --i)
         number = number << 6U | ((prefix[number_at_ + i - 1] - unsigned{'0'}) & 63U);
     return number;
+}
+
+std::vector<std::uint8_t> workload::part_of(std::uint64_t number, std::size_t offset, std::size_t count) const {
+    std::vector<std::uint8_t> part;
+    const number_text text = encoded(number);
+    for (std::size_t i = offset; i < message_.size() && part.size() < count; ++i) {
+        const bool in_number = i >= number_at_ && i < prefix_size();
+        part.push_back(in_number ? text[i - number_at_] : message_[i]);
+    }
+    return part;
 }
 
 std::vector<std::uint8_t> masked_control(std::uint8_t opcode, std::span<const std::uint8_t> payload) {

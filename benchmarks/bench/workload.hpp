@@ -36,8 +36,14 @@ public:
     /// Whether this is the prefix of the message with this number.
     [[nodiscard]] bool prefix_matches(const std::uint8_t* prefix, std::uint64_t number) const noexcept;
 
+    /// Whether a reply tells by its number which message it answers.
+    [[nodiscard]] bool numbered() const noexcept { return number_size_ == 8; }
+
     /// The number in a prefix; any value if it is not one of ours.
     [[nodiscard]] std::uint64_t number_in(const std::uint8_t* prefix) const noexcept;
+
+    /// `count` bytes, or as many as there are, of the message with this number.
+    [[nodiscard]] std::vector<std::uint8_t> part_of(std::uint64_t number, std::size_t offset, std::size_t count) const;
 
 private:
     std::vector<std::uint8_t> message_;  // unmasked, its number 0

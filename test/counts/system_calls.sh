@@ -1,10 +1,10 @@
 #!/bin/sh
-# Usage: system_calls.sh LOAD KEPHAS_ECHO BARE_LOOP
+# Usage: system_calls.sh BENCH KEPHAS_ECHO BARE_LOOP
 # Counts the system calls of the echo servers per message, with strace, and compares them with the bare epoll loop.
 set -eu
 LC_ALL=C
 export LC_ALL
-load=$1 kephas=$2 bare=$3
+bench=$1 kephas=$2 bare=$3
 dir=$(mktemp -d)
 . "$(dirname "$0")/echo_server.sh"
 trap 'stop_server; rm -rf "$dir"' EXIT
@@ -26,11 +26,11 @@ measure() {
     name=$1 in_flight=$2 messages=$3
     shift 3
     start_server strace -f -c -o "$dir/summary" -- "$@"
-    "$load" --port "$port" --connections $connections --in-flight "$in_flight" --messages "$messages" --unordered >/dev/null
+    "$bench" "ws://127.0.0.1:$port/ws" --connections $connections --depth "$in_flight" --messages "$messages" \
+        --command 0x0100 --verify --unordered >/dev/null
     stop_server
-    # what is sent while warming up, and what each connection costs once: see generator::measure
-    sent=$((messages + messages / 10 + 2 * in_flight * connections))
-    per() { awk -v count="$1" -v sent="$sent" 'BEGIN { printf "%.3f", count / sent }'; }
+    # with what each connection costs once
+    per() { awk -v count="$1" -v sent="$messages" 'BEGIN { printf "%.3f", count / sent }'; }
     read_calls=$(($(count recvfrom 4) + $(count recvmsg 4) + $(count read 4) + $(count readv 4)))
     read_errors=$(($(count recvfrom 5) + $(count recvmsg 5) + $(count read 5) + $(count readv 5)))
     reads=$(per $((read_calls - read_errors)))

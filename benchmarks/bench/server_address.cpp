@@ -1,0 +1,94 @@
+#include "server_address.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+#include <system_error>
+
+namespace bench {
+
+namespace {
+
+// RFC 6455 section 1.3: the key of its example, and what the server has to make of it
+constexpr std::string_view key = "dGhlIHNhbXBsZSBub25jZQ==";
+constexpr std::string_view accept_value = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+constexpr std::size_t connections_per_address = 20'000;  // of some 28,000 ephemeral ports
+
+[[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::generic_category(), what}; }
+
+void shake_hands(channel& server, const options& o) {
+    const std::string request = "GET " + o.server.target + " HTTP/1.1\r\nHost: " + o.server.authority +
+                                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                "Sec-WebSocket-Key: " +
+                                std::string{key} + "\r\n\r\n";
+    const auto* const bytes = reinterpret_cast<const std::uint8_t*>(request.data());
+    if (server.write({bytes, request.size()}) != static_cast<ssize_t>(request.size())) fail("request");
+    std::string answer;
+    while (answer.find("\r\n\r\n") == std::string::npos) {
+        std::array<std::uint8_t, 2048> part;
+        const ssize_t got = server.read(part);
+        if (got == channel::would_block) throw server_fault{"no answer to the handshake for ten seconds"};
+        if (got == channel::ended || answer.size() > 16 * 1024) throw server_fault{"no answer to the handshake"};
+        answer.append(reinterpret_cast<const char*>(part.data()), static_cast<std::size_t>(got));
+    }
+    if (!answer.starts_with("HTTP/1.1 101 ")) throw server_fault{"refused: " + answer.substr(0, answer.find('\r'))};
+    if (answer.find(accept_value) == std::string::npos) throw server_fault{"wrong Sec-WebSocket-Accept"};
+    if (!answer.ends_with("\r\n\r\n")) throw server_fault{"sends a message before it was spoken to: no echo server"};
+}
+
+}  // namespace
+
+server_address::server_address(const url& server) {
+    addrinfo hints{};
+    hints.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    const int error = getaddrinfo(server.host.c_str(), std::to_string(server.port).c_str(), &hints, &found);
+    if (error != 0) throw std::runtime_error{server.host + ": " + gai_strerror(error)};
+    // a name with both kinds of addresses is mostly that of this machine, where servers listen on the older kind
+    const addrinfo* chosen = found;
+    for (const addrinfo* each = found; each != nullptr; each = each->ai_next)
+        if (each->ai_family == AF_INET && chosen->ai_family != AF_INET) chosen = each;
+    std::memcpy(&address_, chosen->ai_addr, chosen->ai_addrlen);
+    size_ = chosen->ai_addrlen;
+    freeaddrinfo(found);
+}
+
+bool server_address::loopback() const noexcept {
+    if (address_.ss_family != AF_INET) return false;
+    sockaddr_in v4{};
+    std::memcpy(&v4, &address_, sizeof v4);
+    return ntohl(v4.sin_addr.s_addr) >> 24U == 127;
+}
+
+channel server_address::open_websocket(const options& o, const tls_settings& tls, std::size_t index) const {
+    channel result{socket(address_.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const int fd = result.fd();
+    if (fd < 0) fail("socket");
+    const int on = 1;
+    const timeval patience{10, 0};
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail("TCP_NODELAY");
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) fail("SO_RCVTIMEO");
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) fail("SO_SNDTIMEO");
+    if (const std::size_t other = index / connections_per_address; other > 0 && loopback()) {
+        // the port is chosen at connect(), where only the whole four-tuple has to be free
+        if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) != 0) fail("IP_BIND_ADDRESS_NO_PORT");
+        sockaddr_in from{};
+        from.sin_family = AF_INET;
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + static_cast<std::uint32_t>(other));
+        if (bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0) fail("bind");
+    }
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address_), size_) != 0) fail("connect");
+    if (o.server.tls) result.start_tls(tls, o.server.host);
+    shake_hands(result, o);
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) fail("O_NONBLOCK");
+    return result;
+}
+
+}  // namespace bench
