@@ -58,15 +58,13 @@ void report_idle(const options& o, const server_process& server) {
 }
 
 void measure(const options& o, const server_process* server) {
-    std::ofstream page;
-    if (!o.html.empty()) {
-        page.open(o.html);  // before the work: a wrong name is to be known at once
-        if (!page) throw std::system_error{errno, std::generic_category(), o.html};
-    }
+    if (!o.html.empty() && !std::ofstream{o.html, std::ios::app})  // a wrong name is to be known before the work
+        throw std::system_error{errno, std::generic_category(), o.html};
     const bool watched = isatty(STDERR_FILENO) == 1;
     const measurement m = run(o, server, watched ? show : std::function<void(const progress&)>{});
     if (watched) fmt::print(stderr, "\r\x1b[K");
     if (!o.html.empty()) {
+        std::ofstream page{o.html};
         page << html_report(o, m, here_and_now());
         page.close();
         if (!page) throw std::runtime_error{o.html + ": cannot be written"};

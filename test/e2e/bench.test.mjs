@@ -1,0 +1,121 @@
+// kephas-bench with a server that is not ours, the ws package's: it measures what is right, and notices what is not.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { test } from 'node:test';
+import { WebSocketServer } from 'ws';
+import { within } from './support.mjs';
+
+const binary = process.env.KEPHAS_BENCH;
+const options = { skip: binary ? false : 'KEPHAS_BENCH does not name the program', timeout: 60_000 };
+
+/** Runs the program against a server whose answer to a message is `echo(socket, data, isBinary, count)`. */
+async function measured(echo, args) {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false });
+  await within(once(server, 'listening'), 'the server to listen');
+  let count = 0;
+  server.on('connection', (socket) => {
+    socket.on('error', () => {});
+    socket.on('message', (data, isBinary) => echo(socket, data, isBinary, ++count));
+  });
+  const url = `ws://localhost:${server.address().port}/any/path?query`;
+  const child = spawn(path.resolve(binary), [url, '--pid', String(process.pid), '--json', ...args]);
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr']) child[name].on('data', (data) => { output[name] += data; });
+  try {
+    const [code] = await within(once(child, 'close'), 'the program to end', 30_000);
+    return { code, ...output, report: code === 0 ? JSON.parse(output.stdout) : undefined };
+  } finally {
+    child.kill('SIGKILL');
+    for (const socket of server.clients) socket.terminate();
+    server.close();
+  }
+}
+
+const plain = (socket, data, binary) => socket.send(data, { binary });
+
+test('a closed loop', options, async () => {
+  const { code, report, stderr } = await measured(plain,
+    ['--connections', '7', '--depth', '4', '--messages', '2000', '--threads', '2', '--verify']);
+  assert.equal(code, 0, stderr);
+  assert.equal(report.loop, 'closed');
+  assert.equal(report.messages, 2000);
+  assert.equal(report.clean_closes, 7);
+  assert.ok(report.server_cpu_us_per_message > 0);
+  assert.ok(report.server_resident_bytes > 10_000_000);
+  assert.ok(report.p50_us > 0 && report.p50_us <= report.p99_us && report.p99_us <= report.p999_us && report.p999_us <= report.max_us);
+});
+
+test('an open loop of text', options, async () => {
+  const { code, report, stderr } = await measured(plain,
+    ['--connections', '5', '--rate', '1000', '--seconds', '0.3', '--warmup', '0.05', '--text', '--size', '3000', '--verify']);
+  assert.equal(code, 0, stderr);
+  assert.equal(report.loop, 'open');
+  assert.equal(report.messages, 300);
+});
+
+test('a pause shows in every message that was due during it', options, async () => {
+  const pause = 200;
+  const { code, report, stderr } = await measured((socket, data, binary, count) => {
+    if (count === 100) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause);
+    plain(socket, data, binary);
+  }, ['--connections', '5', '--rate', '1000', '--seconds', '1', '--warmup', '0']);
+  assert.equal(code, 0, stderr);
+  assert.equal(report.messages, 1000);
+  assert.ok(report.max_us > (pause - 20) * 1000);
+  assert.ok(report.p90_us > 50_000, `200 of 1000 were due in the pause, and the p90 is ${report.p90_us}`);
+});
+
+test('echoes in fragments, with pings between them', options, async () => {
+  const { code, report, stderr } = await measured((socket, data, binary) => {
+    socket.send(data.subarray(0, 3), { binary, fin: false });
+    socket.ping('are you there');
+    socket.send(data.subarray(3, 11), { binary, fin: false });
+    socket.send(data.subarray(11), { binary, fin: true });
+  }, ['--connections', '3', '--messages', '300', '--verify']);
+  assert.equal(code, 0, stderr);
+  assert.equal(report.messages, 300);
+});
+
+test('replies that overtake each other are an error, unless their order does not matter', options, async () => {
+  const swapping = () => {
+    let held;
+    return (socket, data, binary, count) => {
+      if (count % 2 === 1) held = data;
+      else for (const each of [data, held]) plain(socket, each, binary);
+    };
+  };
+  const load = ['--connections', '1', '--depth', '2', '--messages', '100'];
+  const strict = await measured(swapping(), [...load, '--verify']);
+  assert.equal(strict.code, 1);
+  assert.match(strict.stderr, /connection 0: expected the echo of message 0; came that of message 1, out of order/);
+  for (const mode of [['--verify', '--unordered'], []]) {
+    const { code, report, stderr } = await measured(swapping(), [...load, ...mode]);
+    assert.equal(code, 0, stderr);
+    assert.equal(report.messages, 100);
+  }
+});
+
+test('one wrong byte, one byte less, one reply twice, a close', options, async () => {
+  const wrong = [
+    [(data) => [Object.assign(Buffer.from(data), { 77: data[77] ^ 1 })], /differs at byte 77: .*expected ".*"; came ".*"/],
+    [(data) => [data.subarray(1)], /expected a binary message, 100 bytes; came a binary message, 99 bytes/],
+    [(data) => [data, data], /once more|that nothing asked for|out of order|expected the echo/],
+  ];
+  const load = ['--connections', '2', '--size', '100', '--messages', '200', '--verify'];
+  for (const [change, complaint] of wrong) {
+    const { code, stderr, stdout } = await measured((socket, data, binary, count) => {
+      for (const each of count === 99 ? change(data) : [data]) plain(socket, each, binary);
+    }, load);
+    assert.equal(code, 1);
+    assert.match(stderr, complaint);
+    assert.equal(stdout, '');
+  }
+  const closed = await measured((socket, data, binary, count) => {
+    if (count === 99) socket.close(1008, 'no more');
+    else plain(socket, data, binary);
+  }, load);
+  assert.equal(closed.code, 1);
+  assert.match(closed.stderr, /closed by the server, code 1008 "no more"/);
+});
