@@ -58,8 +58,7 @@ public:
             SSL_CTX* const c = context_.get();
             if (SSL_CTX_use_certificate_chain_file(c, certificate.c_str()) != 1 ||
                 SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) != 1)
-                throw std::runtime_error{"certificate and key: " +
-                                         std::string{ERR_reason_error_string(ERR_get_error())}};
+                throw std::runtime_error{"cannot use the certificate and the key"};
             SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
             SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION);
             SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);

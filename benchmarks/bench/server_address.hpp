@@ -15,7 +15,7 @@ public:
     explicit server_address(const url&);
 
     /// Connects and completes the TLS and WebSocket handshakes, blocking. `index` is the number of the connection: on
-    /// the loopback interface every 20,000 of them come from an address of their own, because the ports of one are
+    /// the loopback interface every 8,000 of them come from an address of their own, because the ports of one are
     /// fewer. Returns the channel, non-blocking. Throws std::system_error, or server_fault if the answer is not the
     /// right one.
     [[nodiscard]] channel open_websocket(const options&, const tls_settings&, std::size_t index) const;
