@@ -51,6 +51,26 @@ TEST_CASE("an unknown command is answered by an error and the connection goes on
     CHECK(client.read_command(1) == "still here");
 }
 
+TEST_CASE("every id finds its own handler, small or large, and the ids between them none") {
+    constexpr std::uint32_t ids[] = {0, 1, 7, 1023, 1024, 70'000, 0xFFFFFFFD};
+    router routes;
+    for (const std::uint32_t id : ids) {
+        routes.on(command_id{id}, dispatch::on_strand, [id](request) -> asio::awaitable<std::optional<payload>> {
+            co_return payload{std::to_string(id)};
+        });
+    }
+    running_server server{std::move(routes)};
+    auto client = test_client::open(server.port());
+    for (const std::uint32_t id : ids) {
+        client.send_command(id, "");
+        CHECK(client.read_command(id) == std::to_string(id));
+    }
+    for (const std::uint32_t id : {2U, 1022U, 1025U, 0xFFFFFFFCU}) {
+        client.send_command(id, "");
+        CHECK(client.read_command(0xFFFFFFFE).find("unknown command") != std::string::npos);
+    }
+}
+
 TEST_CASE("a message shorter than a command id closes with 1002") {
     running_server server{router{}};
     auto client = test_client::open(server.port());
