@@ -78,7 +78,7 @@ public:
         set_once(frozen_.authorize_, authorize_handler{std::move(handler)}, "authorize");
     }
     /// Wraps every handler, the first one registered outermost. Go on with `co_await next()`, or refuse by throwing a
-    /// `request_error`; without either there is no reply.
+    /// `request_error`; without either there is no reply, or a result of null for a JSON-RPC request that wants one.
     template <class F>
     void use(F middleware) {
         static_assert(std::is_invocable_r_v<asio::awaitable<void>, F&, request, next_handler>,

@@ -104,6 +104,7 @@ asio::awaitable<void> runner::run() {
                 home_.log().error("a reply was lost: {}", error.what());
             }
             state.reply.reset();
+            if (work.rpc) state.result = {};
             timed_out_ = false;
             if (from.work().end(work.counted_bytes, on_strand)) from.wake_unless_finished();
         }

@@ -447,6 +447,22 @@ TEST_CASE("middleware refuses by a request_error, and not calling next is no rep
     CHECK(server->stats().handlers_failed == 0);
 }
 
+TEST_CASE("a JSON-RPC request that middleware does not pass on has no result, also behind one that has") {
+    for (const dispatch policy : {dispatch::pool, dispatch::serial, dispatch::on_strand}) {
+        router routes;
+        routes.use([](request req, next_handler next) -> asio::awaitable<void> {
+            if (req.method() != "ignored") co_await next();
+        });
+        for (const char* name : {"answered", "ignored"}) {
+            routes.rpc(name, policy, [](rpc_request) -> asio::awaitable<json> { co_return json{"the first result"}; });
+        }
+        running_server server{std::move(routes)};
+        auto client = test_client::open(server.port());
+        client.send_text(R"([{"jsonrpc":"2.0","method":"answered","id":1},{"jsonrpc":"2.0","method":"ignored","id":2}])");
+        CHECK(client.read_text() == R"([{"jsonrpc":"2.0","result":"the first result","id":1},{"jsonrpc":"2.0","result":null,"id":2}])");
+    }
+}
+
 TEST_CASE("with 64 suspended handlers the socket is not read, and reading goes on when one ends") {
     for (const dispatch policy : {dispatch::pool, dispatch::on_strand, dispatch::serial}) {
         gate held;
