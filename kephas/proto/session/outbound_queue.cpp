@@ -189,7 +189,11 @@ std::size_t outbound_queue::gather(std::span<bytes_view> out, mutable_bytes scra
         close_in_flight_ = true;
         list.copy(bytes_view{control_}.subspan(close_at_ + close_part_written_));
     }
-    return list.finish();
+    const std::size_t used = list.finish();
+    std::size_t given = 0;
+    for (const bytes_view part : out.first(used)) given += part.size();
+    gathered_ = static_cast<std::uint32_t>(std::min<std::size_t>(given, std::numeric_limits<std::uint32_t>::max()));
+    return used;
 }
 
 void outbound_queue::written(std::size_t size) noexcept {
@@ -204,7 +208,8 @@ void outbound_queue::written(std::size_t size) noexcept {
     data_in_flight_ = control_in_flight_ = 0;
     close_in_flight_ = false;
     if (failed_) discard_unbegun();
-    stalled_ = count_ > 0;
+    stalled_ = count_ > 0 && size < gathered_;
+    if (count_ > 0 && !stalled_) return;  // the gather had no room for more: the burst goes on with the next one
     const bool own_burst = std::exchange(charges_deferred_, false);
     if (stalled_) charge_new();
     else release_idle_ring(own_burst);
@@ -382,6 +387,7 @@ void outbound_queue::release(entry& old) noexcept {
 }
 
 void outbound_queue::append_close(bytes_view frame) {
+    assert(frame.size() <= std::numeric_limits<std::uint8_t>::max());  // RFC 6455 5.5: 125 bytes and the head
     control_.insert(control_.end(), frame.begin(), frame.end());
     control_bytes_ += static_cast<std::uint32_t>(frame.size());
     counters_.queued_bytes += frame.size();
@@ -507,7 +513,7 @@ void outbound_queue::take_close(std::size_t& size) noexcept {
     const std::size_t taken = std::min(rest, size);
     size -= taken;
     control_bytes_ -= static_cast<std::uint32_t>(taken);
-    close_part_written_ += static_cast<std::uint32_t>(taken);
+    close_part_written_ = static_cast<std::uint8_t>(close_part_written_ + taken);
     if (taken < rest) return;
     control_.clear();
     close_at_ = 0;

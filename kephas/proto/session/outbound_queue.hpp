@@ -233,7 +233,8 @@ private:
     std::uint32_t close_at_ = 0;             // where the control frames end
     std::uint32_t control_in_flight_ = 0;    // where those end that the last gather touched
     std::uint32_t control_bytes_ = 0;        // that wait, the close frame included
-    std::uint32_t close_part_written_ = 0;   // how much of the close frame has left
+    std::uint32_t gathered_ = 0;             // how many bytes the last gather gave, or more than this can count
+    std::uint8_t close_part_written_ = 0;    // how much of the close frame has left
     std::uint8_t control_part_written_ = 0;  // how much of the first control frame has left
 
     bool close_in_flight_ = false;
@@ -241,7 +242,7 @@ private:
     bool closed_ = false;
     bool failed_ = false;
     bool charges_deferred_ = false;
-    bool stalled_ = false;  // the last write has left something
+    bool stalled_ = false;  // the last write has left some of what the gather gave
 
     outbound_counters counters_;
 };

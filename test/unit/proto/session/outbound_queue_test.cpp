@@ -650,6 +650,34 @@ TEST_CASE_FIXTURE(budget_fixture, "deferred charges are made for what the write 
     CHECK(budget.used() >= 50'000);
 }
 
+TEST_CASE("a burst that takes more than one gather is one burst: nothing stalls, nothing is charged between") {
+    const outbound_limits limits;
+    memory_budget budget{200'000};
+    outbound_queue one{limits, &budget};
+    outbound_queue other{limits, &budget};
+    CHECK(other.push(frame_of(slice::allocate(155'000)), wait) == send_status::queued);
+    const std::size_t before = budget.used();
+    one.defer_charges();
+    for (int i = 0; i < 32; ++i) CHECK(one.push(frame_of(slice::allocate(1'000)), wait) == send_status::queued);
+    std::array<bytes_view, 16> out;
+    std::vector<std::byte> few(16 * 1024);
+    const std::size_t count = one.gather(out, few);
+    std::size_t given = 0;
+    for (std::size_t i = 0; i < count; ++i) given += out[i].size();
+    REQUIRE(given < one.bytes());
+    one.written(given);
+    CHECK(budget.used() == before);
+    // Somebody else's message, while more than three quarters of the budget are used: this queue's peer takes what it gets.
+    CHECK(one.push(frame_of(slice::allocate(10'000)), overflow_policy::close) == send_status::queued);
+    while (!one.empty()) {
+        given = 0;
+        for (std::size_t i = 0, used = one.gather(out, few); i < used; ++i) given += out[i].size();
+        REQUIRE(given > 0);
+        one.written(given);
+    }
+    CHECK(budget.used() == before);
+}
+
 TEST_CASE("a short string that moves up to where a long one was is not charged for its memory") {
     const outbound_limits limits{.max_messages = 10};
     memory_budget budget{1'000'000};
