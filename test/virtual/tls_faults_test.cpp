@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,10 +32,12 @@ public:
         });
         last_ = std::make_shared<tls_bridge>(world.context(), plain, wire, like_, wishes_, close_notify_);
         last_->start();
+        last_wire_ = wire;
         world.settle();
         return {memory_client{plain}, [wire] { return wire.to_client().was_ended(); }};
     }
     [[nodiscard]] const tls_bridge& last() const noexcept { return *last_; }
+    [[nodiscard]] const memory_link& last_wire() const noexcept { return *last_wire_; }
 
 private:
     static std::shared_ptr<const tls_context> rules() {
@@ -51,6 +54,7 @@ private:
     bool close_notify_;
     std::size_t room_;
     std::shared_ptr<tls_bridge> last_;
+    std::optional<memory_link> last_wire_;
 };
 
 const script& named(const std::vector<script>& all, std::string_view name) {
@@ -128,4 +132,28 @@ TEST_CASE("whatever operation below TLS fails, in the handshake, in records or a
     for (const char* each : {"health", "closed by the server", "a drain"}) runs += run_with_all_faults(named(all, each), narrow);
     meter.print(runs);
     CHECK(runs > 600);
+}
+
+TEST_CASE("a peer that has ended its side and is lost then is noticed at once, while a reply waits for it") {
+    for (const bool close_notify : {true, false}) {
+        CAPTURE(close_notify);
+        router routes;
+        routes.on(command_id{1}, dispatch::on_strand, [](request) -> asio::awaitable<std::optional<payload>> {
+            co_return payload{std::string(500'000, 'r')};
+        });
+        virtual_world world{std::move(routes)};
+        over_tls connect{13, close_notify, 10'000};
+        auto [client, over] = connect(world, [](stream_operation) { return stream_fault::none; });
+        client.send_handshake();
+        world.settle();
+        CHECK(client.take() == events{"HTTP/1.1 101 Switching Protocols"});
+        client.send_command(1, "");
+        world.settle();
+        client.end();
+        world.settle();
+        CHECK(world->stats().closed == 0);
+        connect.last_wire().reset();
+        world.settle();
+        CHECK(world->stats().closed == 1);
+    }
 }
