@@ -127,6 +127,7 @@ void outbox::hold_wakes(bool flushing) {
 std::size_t outbox::gather(std::span<bytes_view> out, mutable_bytes scratch) {
     const std::lock_guard lock{mutex_};
     wake_pending_.store(false, std::memory_order_relaxed);
+    if (queue_.empty()) flushing_.store(false, std::memory_order_relaxed);  // there will be no `written`
     return queue_.gather(out, scratch);
 }
 

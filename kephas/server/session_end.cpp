@@ -195,6 +195,7 @@ asio::awaitable<void> session::end() {
     if (phase_ != phase::ending) lost();  // there was no memory for that
     cut_off();
     state_->work().watch(true);
+    start_handlers();  // of what came before something was thrown: they are cancelled, but they have begun
     while (state_->work().messages() > 0) co_await wait_for_change();
 
     const close_info info = *close_info_;

@@ -51,3 +51,51 @@ TEST_CASE("whatever operation of a connection fails, the server is in order afte
     meter.print(runs);
     CHECK(runs > 300);
 }
+
+TEST_CASE("a stream that throws in the middle of a read keeps neither the connection nor the drain") {
+    for (const dispatch policy : {dispatch::pool, dispatch::serial, dispatch::on_strand}) {
+        int handled = 0;
+        router routes;
+        routes.on(command_id{1}, policy, [&handled](request) -> asio::awaitable<std::optional<payload>> {
+            ++handled;
+            co_return std::nullopt;
+        });
+        server_options options = virtual_options();
+        options.outbox.max_messages = 2;
+        virtual_world world{std::move(routes), options};
+        bool throws = false;
+        const fault_plan plan = [&throws](stream_operation operation) {
+            return throws && operation == stream_operation::write ? stream_fault::throws : stream_fault::none;
+        };
+        memory_client client = world.open(64 * 1024, [&plan](std::unique_ptr<stream> inner, const auto& executor) {
+            return make_faulty_stream(std::move(inner), executor, plan);
+        });
+        throws = true;
+        // The error replies find no room and are flushed while the first message still waits for its handler.
+        std::string burst = test_client::frame(2, test_client::command(1, ""));
+        for (int i = 0; i < 5; ++i) burst += test_client::frame(2, test_client::command(50, "?"));
+        client.send_raw(burst);
+        CHECK(world.time_until([&] { return world->stats().closed == 1; }) == duration::zero());
+        CHECK(handled == 1);
+        CHECK_NOTHROW((void)world.stop());
+    }
+}
+
+TEST_CASE("what is sent to a client that only listens is charged to the budget until it has been written") {
+    router routes;
+    client who;
+    routes.on_connect([&who](client fresh) -> asio::awaitable<void> {
+        who = std::move(fresh);
+        co_return;
+    });
+    virtual_world world{std::move(routes)};
+    memory_client peer = world.open();
+    world.settle();
+    peer.send_frame(10, "a pong, which has no answer");
+    world.settle();
+    REQUIRE(who.try_send(command_id{1}, payload{std::string(200'000, 'x')}) == send_status::queued);
+    CHECK(world->stats().outbox_memory >= 200'000);
+    peer.link().to_client().set_capacity(1'000'000);
+    world.settle();
+    CHECK(world->stats().outbox_memory == 0);
+}
