@@ -65,6 +65,10 @@ struct route {
 /// Everything that a `router` was told, immutable, so that all threads may use it. Made by `router::freeze()`.
 class routes {
 public:
+    routes() = default;
+    routes(routes&&) = default;
+    routes& operator=(routes&&) = default;
+
     [[nodiscard]] const route* command(command_id id) const noexcept {
         const auto number = static_cast<std::size_t>(id);
         return number < small_ids_.size() ? small_ids_[number] : other_command(id);

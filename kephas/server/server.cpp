@@ -333,7 +333,15 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
 }
 
 void server::implementation::task_ended(const std::exception_ptr& failure, const char* what) {
-    if (failure) context_.log.error("{} ended with an exception", what);
+    if (failure) {
+        try {
+            std::rethrow_exception(failure);
+        } catch (const std::exception& error) {
+            context_.log.error("{} ended with an exception: {}", what, error.what());
+        } catch (...) {
+            context_.log.error("{} ended with an exception", what);
+        }
+    }
     const std::lock_guard lock{mutex_};
     if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
