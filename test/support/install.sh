@@ -1,11 +1,13 @@
 # Installs what is missing of the named groups on Debian, as root or with sudo:
 #   sh test/support/install.sh build            what it takes to build the library and the examples
 #   sh test/support/install.sh build test       and what the tests need besides
+#   sh test/support/install.sh peers            what benchmarks/compare.sh builds other libraries' servers with
 # Nothing is downloaded when nothing is missing. Elsewhere than on Debian it does nothing: the build says what it misses.
 set -eu
 
 group_build="g++ meson ninja-build pkg-config libasio-dev libwebsocketpp-dev rapidjson-dev libfmt-dev zlib1g-dev libssl-dev libcli11-dev"
 group_test="ccache clang-19 libclang-rt-19-dev doctest-dev libbenchmark-dev cmake python3 strace procps openssl chromium"
+group_peers="g++ libasio-dev libwebsocketpp-dev libboost-dev golang-go golang-github-gorilla-websocket-dev"
 
 command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || exit 0
 
@@ -18,12 +20,13 @@ for group in "$@"; do
     case $group in
         build) packages=$group_build ;;
         test) packages=$group_test ;;
+        peers) packages=$group_peers ;;
         *) echo "install.sh: unknown group '$group'" >&2; exit 2 ;;
     esac
     for package in $packages; do
         installed "$package" || missing="$missing $package"
     done
-    if [ "$group" = test ]; then
+    if [ "$group" != build ]; then
         # by command: a Node from elsewhere brings its own npm, and Debian's would not install beside it
         command -v node >/dev/null || missing="$missing nodejs"
         command -v npm >/dev/null || missing="$missing npm"
