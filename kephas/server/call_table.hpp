@@ -5,6 +5,7 @@
 
 #include <kephas/net/parked.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -25,8 +26,14 @@ struct pending_call {
 };
 
 /// The calls of one client that wait for their answers. Concurrency: any thread.
+/// Most clients are never called: until the first call this is one pointer.
 class call_table {
 public:
+    call_table() = default;
+    call_table(const call_table&) = delete;
+    call_table& operator=(const call_table&) = delete;
+    ~call_table();
+
     /// A new call and the id to send it under; null when `limit` are pending, or the client has left.
     [[nodiscard]] std::shared_ptr<pending_call> open(std::size_t limit, std::uint64_t& id, std::error_code& ec);
     /// The answer to `id` arrived. False if nobody waits for it (any more).
@@ -45,12 +52,20 @@ public:
     [[nodiscard]] bool is_pending(std::uint64_t id) const;
 
 private:
-    static void finish_locked(pending_call& call, std::error_code failure);
+    struct table {
+        std::mutex mutex;
+        std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls;
+        std::uint64_t last_id = 0;
+        bool closed = false;
+    };
 
-    mutable std::mutex mutex_;
-    std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls_;
-    std::uint64_t last_id_ = 0;
-    bool closed_ = false;
+    [[nodiscard]] static table* never() noexcept;
+    [[nodiscard]] table* existing() const noexcept;
+    static void finish_locked(pending_call& call, std::error_code failure);
+    static void finish_all_locked(table& all, std::error_code failure);
+
+    // Null until the first call makes it, and then it stays; `never()` if `close` came first.
+    std::atomic<table*> table_{nullptr};
 };
 
 }  // namespace kephas

@@ -1,6 +1,9 @@
 // What one client's work may hold of memory, whatever the client does.
+#include <kephas/base/error.hpp>
+
 #include <kephas/net/slab_cache.hpp>
 
+#include <kephas/server/call_table.hpp>
 #include <kephas/server/handler_work.hpp>
 #include <kephas/server/job.hpp>
 #include <kephas/server/options.hpp>
@@ -50,6 +53,32 @@ TEST_CASE("messages without bytes count when a pending call lifts the limit on m
     CHECK(work.bytes_full());
     (void)work.end(0, false);
     CHECK_FALSE(work.bytes_full());
+}
+
+TEST_CASE("a client that has left opens no call, whether it was called before or not") {
+    std::uint64_t id = 0;
+    std::error_code ec;
+    call_table never_called;
+    CHECK_FALSE(never_called.any_pending());
+    never_called.end_all(errc::overloaded);
+    never_called.close();
+    never_called.close();
+    CHECK(never_called.open(1, id, ec) == nullptr);
+    CHECK(ec == errc::closed);
+    CHECK_FALSE(never_called.any_pending());
+    never_called.refuse("1", errc::invalid_response);
+
+    call_table called;
+    const auto call = called.open(1, id, ec);
+    REQUIRE(call != nullptr);
+    CHECK(called.any_pending());
+    CHECK(called.open(1, id, ec) == nullptr);
+    CHECK(ec == errc::overloaded);
+    called.close();
+    CHECK(call->failure == errc::closed);
+    CHECK_FALSE(called.any_pending());
+    CHECK(called.open(1, id, ec) == nullptr);
+    CHECK(ec == errc::closed);
 }
 
 TEST_CASE("messages that wait for a suspended handler on the strand do not keep the read buffer") {
