@@ -24,8 +24,8 @@ void handler_work::enter(runner& who, bool on_strand) {
         strand_runner_ = &who;
         return;
     }
-    const std::lock_guard lock{mutex_};
-    runners_.push_back(&who);
+    const std::lock_guard lock{shared_->mutex};
+    shared_->runners.push_back(&who);
 }
 
 void handler_work::leave(runner& who, bool on_strand) noexcept {
@@ -33,30 +33,39 @@ void handler_work::leave(runner& who, bool on_strand) noexcept {
         strand_runner_ = nullptr;
         return;
     }
-    const std::lock_guard lock{mutex_};
-    const auto found = std::ranges::find(runners_, &who);
-    if (found == runners_.end()) return;
-    *found = runners_.back();
-    runners_.pop_back();
+    const std::lock_guard lock{shared_->mutex};
+    std::vector<runner*>& runners = shared_->runners;
+    const auto found = std::ranges::find(runners, &who);
+    if (found == runners.end()) return;
+    *found = runners.back();
+    runners.pop_back();
 }
 
 void handler_work::cancel() {
-    const std::lock_guard lock{mutex_};
+    std::unique_lock<std::mutex> lock;
+    if (shared_) lock = std::unique_lock{shared_->mutex};
     cancelled_.store(true);  // before the runners are asked for their jobs: one of the two sees the other
-    for (runner* who : runners_) who->cancel_later(*this);
+    if (shared_) {
+        for (runner* who : shared_->runners) who->cancel_later(*this);
+    }
     if (strand_runner_ != nullptr) strand_runner_->cancel_later(*this);
 }
 
+void handler_work::share() {
+    if (!shared_) shared_ = std::make_unique<shared_part>();
+}
+
 bool handler_work::push_serial(job&& last) {
-    const std::lock_guard lock{mutex_};
-    serial_.add() = std::move(last);
-    return !std::exchange(serial_active_, true);
+    share();
+    const std::lock_guard lock{shared_->mutex};
+    shared_->serial.add() = std::move(last);
+    return !std::exchange(shared_->serial_active, true);
 }
 
 bool handler_work::pop_serial(job& out) {
-    const std::lock_guard lock{mutex_};
-    if (serial_.pop(out)) return true;
-    serial_active_ = false;
+    const std::lock_guard lock{shared_->mutex};
+    if (shared_->serial.pop(out)) return true;
+    shared_->serial_active = false;
     return false;
 }
 

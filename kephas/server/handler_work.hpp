@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -45,7 +46,9 @@ public:
     void cancel();
     [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(); }
 
-    /// The queue of the serial routes, which one runner at a time works on. True if none does, and one has to start.
+    /// Strand: before the first job is given to a runner that does not run there.
+    void share();
+    /// The queue of the serial routes, which one runner at a time works on; strand. True if none does, and one has to start.
     [[nodiscard]] bool push_serial(job&& last);
     /// Puts the next job into `out`. False when the queue is empty, and then no runner works on it any more.
     [[nodiscard]] bool pop_serial(job& out);
@@ -62,10 +65,15 @@ private:
     std::atomic<bool> cancelled_{false};
 
     runner* strand_runner_ = nullptr;  // only the strand looks at it
-    std::mutex mutex_;
-    std::vector<runner*> runners_;  // the others
-    job_queue serial_;
-    bool serial_active_ = false;
+    /// What runners elsewhere need.
+    struct shared_part {
+        std::mutex mutex;
+        std::vector<runner*> runners;  // the others
+        job_queue serial;
+        bool serial_active = false;
+    };
+    // Made by the strand before it gives away a job, and never changed then: whoever runs a job needs no lock to see it.
+    std::unique_ptr<shared_part> shared_;
 };
 
 }  // namespace kephas

@@ -136,6 +136,7 @@ void session::settle_calls(const message_received& message) {
 /// A job at the end of the queue for `target`; the caller fills it, and begins it.
 job& session::add_job(const route& target) {
     const auto queue = [&]() -> job& {
+        if (target.policy != dispatch::on_strand) state_->work().share();
         switch (target.policy) {
             case dispatch::on_strand: return strand_jobs_.add();
             case dispatch::serial: return serial_batch_.emplace_back();
