@@ -20,13 +20,10 @@ namespace kephas {
 
 namespace {
 
-const client_facts& nobody() noexcept {
-    static const client_facts facts;
-    return facts;
-}
-
-const client_facts& facts_of(const std::shared_ptr<client_state>& state) noexcept {
-    return state ? state->facts() : nobody();
+/// What a handle without a client answers.
+const std::string& nothing() noexcept {
+    static const std::string text;
+    return text;
 }
 
 // What the public functions return has its arguments by value, so that nothing dangles while it waits.
@@ -116,10 +113,10 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
 
 }  // namespace
 
-client_id client::id() const noexcept { return facts_of(state_).id; }
-const std::string& client::identity() const noexcept { return facts_of(state_).identity; }
-const std::string& client::remote_address() const noexcept { return facts_of(state_).remote_address; }
-const std::string& client::subprotocol() const noexcept { return facts_of(state_).subprotocol; }
+client_id client::id() const noexcept { return state_ ? state_->id() : client_id{}; }
+const std::string& client::identity() const noexcept { return state_ ? state_->identity() : nothing(); }
+const std::string& client::remote_address() const noexcept { return state_ ? state_->remote_address() : nothing(); }
+const std::string& client::subprotocol() const noexcept { return state_ ? state_->subprotocol() : nothing(); }
 
 std::optional<std::string> client::header(std::string_view name) const {
     if (!state_) return std::nullopt;
@@ -128,7 +125,7 @@ std::optional<std::string> client::header(std::string_view name) const {
 
 std::optional<std::string> client::query(std::string_view name) const {
     http::request request;
-    request.query_string = facts_of(state_).query_string;
+    if (state_) request.query_string = state_->query_string();
     return request.query(name);
 }
 

@@ -12,14 +12,36 @@
 
 namespace kephas {
 
-client_state::client_state(client_facts facts, std::shared_ptr<shard> home, asio::any_io_executor strand,
+client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand,
                            std::shared_ptr<const server_options> options)
-    : facts_{std::move(facts)},
+    : id_{facts.id},
+      remote_address_{std::move(facts.remote_address)},
       home_{std::move(home)},
-      strand_{std::move(strand)},
       options_{std::move(options)},
       outbox_{options_->outbox, home_->outbox_budget(), *this},
-      work_{options_->in_flight} {}
+      work_{options_->in_flight} {
+    if (!home_->single_threaded()) strand_ = std::make_unique<asio::any_io_executor>(strand);
+    if (!facts.identity.empty() || !facts.subprotocol.empty() || !facts.query_string.empty()) {
+        texts_ = std::make_unique<optional_texts>(optional_texts{
+            std::move(facts.identity), std::move(facts.subprotocol), std::move(facts.query_string)});
+    }
+    if (!facts.headers.empty()) extras_locked().headers = std::move(facts.headers);  // nobody else knows it yet
+}
+
+const client_state::optional_texts& client_state::texts() const noexcept {
+    static const optional_texts none;
+    return texts_ ? *texts_ : none;
+}
+
+void client_state::set_identity(std::string identity) {
+    if (!texts_) texts_ = std::make_unique<optional_texts>();
+    texts_->identity = std::move(identity);
+}
+
+client_state::extras& client_state::extras_locked() {
+    if (!extras_) extras_ = std::make_unique<extras>();
+    return *extras_;
+}
 
 void client_state::close(close_code code, std::string_view reason) {
     std::array<std::byte, websocket::max_control_frame> frame;
@@ -39,33 +61,35 @@ void client_state::abort() {
 
 std::optional<close_info> client_state::closed_with() const {
     const std::lock_guard lock{mutex_};
-    return closed_ ? std::optional{*closed_} : std::nullopt;
+    return closed_locked() ? std::optional{*extras_->closed} : std::nullopt;
 }
 
 bool client_state::wait_closed(parked_ptr who) {
     const std::lock_guard lock{mutex_};
-    if (closed_) return false;
-    if (close_waiters_.size() == close_waiters_.capacity()) {  // before it grows: the cancelled ones make room
-        std::erase_if(close_waiters_, [](const parked_ptr& waiter) { return waiter->resumed(); });
+    if (closed_locked()) return false;
+    std::vector<parked_ptr>& waiters = extras_locked().close_waiters;
+    if (waiters.size() == waiters.capacity()) {  // before it grows: the cancelled ones make room
+        std::erase_if(waiters, [](const parked_ptr& waiter) { return waiter->resumed(); });
     }
-    close_waiters_.push_back(std::move(who));
+    waiters.push_back(std::move(who));
     return true;
 }
 
 std::optional<std::string> client_state::header(std::string_view name) const {
     const std::lock_guard lock{mutex_};
-    const auto value = http::find_header(facts_.headers, name);
+    if (!extras_) return std::nullopt;
+    const auto value = http::find_header(extras_->headers, name);
     return value ? std::optional{std::string{*value}} : std::nullopt;
 }
 
 void client_state::attach(std::any value) {
     const std::lock_guard lock{mutex_};
-    attachment_.swap(value);
+    extras_locked().attachment.swap(value);
 }
 
 std::any client_state::attachment() const {
     const std::lock_guard lock{mutex_};
-    return attachment_;
+    return extras_ ? extras_->attachment : std::any{};
 }
 
 void client_state::on_wake() {
@@ -75,16 +99,16 @@ void client_state::on_wake() {
 std::optional<client_state::request_to_end> client_state::end_requested() const {
     if (!has_end_request_.load(std::memory_order_acquire)) return std::nullopt;
     const std::lock_guard lock{mutex_};
-    return end_requested_ ? std::optional{*end_requested_} : std::nullopt;
+    return extras_ && extras_->end_requested ? std::optional{*extras_->end_requested} : std::nullopt;
 }
 
 void client_state::request_end(request_to_end request, bool wake_session) {
     const std::lock_guard lock{mutex_};
-    if (closed_) return;  // and its executor may be gone with the server: the lock is held until it has the wake
+    if (closed_locked()) return;  // and its executor may be gone with the server: the lock is held until it has the wake
     // A close may still become a failure or a reset, but nothing becomes milder.
-    const bool stronger = !end_requested_ || (request.now && !end_requested_->now) ||
-                          (request.reset && !end_requested_->reset);
-    if (stronger) end_requested_ = std::make_unique<request_to_end>(std::move(request));
+    std::unique_ptr<request_to_end>& wanted = extras_locked().end_requested;
+    const bool stronger = !wanted || (request.now && !wanted->now) || (request.reset && !wanted->reset);
+    if (stronger) wanted = std::make_unique<request_to_end>(std::move(request));
     has_end_request_.store(true, std::memory_order_release);
     if (wake_session) wake();
 }
@@ -100,9 +124,10 @@ void client_state::finished(close_info info) {
     std::vector<parked_ptr> waiters;
     {
         const std::lock_guard lock{mutex_};
-        closed_ = std::make_unique<close_info>(std::move(info));
-        waiters.swap(close_waiters_);
-        strand_ = {};  // a handle may outlive the context that it belongs to
+        extras& own = extras_locked();
+        own.closed = std::make_unique<close_info>(std::move(info));
+        waiters.swap(own.close_waiters);
+        strand_.reset();  // a handle may outlive the context that it belongs to
     }
     for (const auto& waiter : waiters) waiter->resume();
 }
@@ -119,18 +144,23 @@ std::optional<close_code> client_state::leaving() const noexcept {
 
 void client_state::trim_headers() {
     const std::lock_guard lock{mutex_};
+    if (!extras_) return;
     const auto& keep = options_->keep_headers;
-    std::erase_if(facts_.headers, [&](const http::header& header) {
+    std::vector<http::header>& headers = extras_->headers;
+    std::erase_if(headers, [&](const http::header& header) {
         return std::ranges::none_of(keep, [&](const std::string& name) {
             return http::equal_ignoring_case(name, header.name);
         });
     });
-    facts_.headers.shrink_to_fit();
+    headers.shrink_to_fit();
+    const bool nothing_left = headers.empty() && !extras_->end_requested && !extras_->closed &&
+                              extras_->close_waiters.empty() && !extras_->attachment.has_value();
+    if (nothing_left) extras_.reset();
 }
 
 void client_state::wake_unless_finished() {
     const std::lock_guard lock{mutex_};
-    if (!closed_) wake();
+    if (!closed_locked()) wake();
 }
 
 void client_state::wake() noexcept { home_->wake(shared_from_this()); }

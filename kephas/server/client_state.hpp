@@ -39,14 +39,17 @@ struct client_facts {
 /// connection has gone. Concurrency: everything from any thread, except what says "strand".
 class client_state final : public std::enable_shared_from_this<client_state>, public outbox_owner, public job_source {
 public:
-    client_state(client_facts facts, std::shared_ptr<shard> home, asio::any_io_executor strand,
+    client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand,
                  std::shared_ptr<const server_options> options);
 
-    [[nodiscard]] const uuid& id() const noexcept { return facts_.id; }
-    /// All but the headers, which `trim_headers` may still shorten.
-    [[nodiscard]] const client_facts& facts() const noexcept { return facts_; }
+    [[nodiscard]] const uuid& id() const noexcept { return id_; }
+    [[nodiscard]] const std::string& identity() const noexcept { return texts().identity; }
+    [[nodiscard]] const std::string& remote_address() const noexcept { return remote_address_; }
+    [[nodiscard]] const std::string& subprotocol() const noexcept { return texts().subprotocol; }
+    [[nodiscard]] const std::string& query_string() const noexcept { return texts().query_string; }
     [[nodiscard]] const server_options& options() const noexcept { return *options_; }
-    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+    /// Its own, in a shard whose clients do not share one.
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return *strand_; }
     [[nodiscard]] const std::shared_ptr<shard>& home() const noexcept { return home_; }
     [[nodiscard]] kephas::outbox& out() noexcept { return outbox_; }
     [[nodiscard]] call_table& calls() noexcept { return calls_; }
@@ -86,7 +89,8 @@ public:
         shared_window_ = static_cast<std::uint8_t>(shared_window);
         outbox_.compress_from(threshold);
     }
-    void set_identity(std::string identity) { facts_.identity = std::move(identity); }
+    /// Before it is registered.
+    void set_identity(std::string identity);
     void on_wake();
     struct request_to_end {
         kephas::close_info info;
@@ -113,11 +117,31 @@ public:
     [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:
-    void request_end(request_to_end request, bool wake_session);
+    /// What few clients have.
+    struct optional_texts {
+        std::string identity;
+        std::string subprotocol;
+        std::string query_string;
+    };
+    /// What most clients have only for a moment, or in the end.
+    struct extras {
+        std::vector<http::header> headers;
+        std::unique_ptr<request_to_end> end_requested;
+        std::unique_ptr<kephas::close_info> closed;
+        std::vector<parked_ptr> close_waiters;
+        std::any attachment;
+    };
 
-    client_facts facts_;
+    [[nodiscard]] const optional_texts& texts() const noexcept;
+    void request_end(request_to_end request, bool wake_session);
+    [[nodiscard]] bool closed_locked() const noexcept { return extras_ && extras_->closed; }
+    [[nodiscard]] extras& extras_locked();
+
+    uuid id_;
+    std::string remote_address_;
+    std::unique_ptr<optional_texts> texts_;
     std::shared_ptr<shard> home_;
-    asio::any_io_executor strand_;
+    std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same
     std::shared_ptr<const server_options> options_;
     session* session_ = nullptr;
 
@@ -131,10 +155,7 @@ private:
     std::atomic<std::uint16_t> leaving_{0};
     std::uint8_t shared_window_ = 0;
     mutable std::mutex mutex_;
-    std::unique_ptr<request_to_end> end_requested_;  // these two by pointer: most clients have neither yet
-    std::unique_ptr<kephas::close_info> closed_;
-    std::vector<parked_ptr> close_waiters_;
-    std::any attachment_;
+    std::unique_ptr<extras> extras_;  // locked
 };
 
 }  // namespace kephas

@@ -357,7 +357,7 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     const time_point now = clock::now();
     machine_.emplace(websocket::role::server, context_.session, now);
     std::string response = http::switching_protocols_response(
-        accept, state_->facts().subprotocol, deflate_ ? deflate_->take_response() : std::string{});
+        accept, state_->subprotocol(), deflate_ ? deflate_->take_response() : std::string{});
     if (deflate_) machine_->use_deflate(deflate_->make_inflater());
     if (!rest.empty()) machine_->handle(std::move(rest), now);
     home_->add(state_);  // first: who has read the 101 gets every broadcast from then on

@@ -26,7 +26,7 @@ void session::handle(session_failed&& failure) {
     if (failure.rate_limited) {
         context_.counters.rate_limited.fetch_add(1, std::memory_order_relaxed);
         context_.log.warning("{} for client client_id={} remote_addr={}", failure.reason, state_->id().to_string(),
-                             state_->facts().remote_address);
+                             state_->remote_address());
     }
     if (failure.send_close) answer_earlier();
     fail(failure.code, failure.reason, lost ? close_initiator::transport : close_initiator::server, failure.send_close);
@@ -203,7 +203,7 @@ asio::awaitable<void> session::end() {
     context_.log.log(expected ? log_level::debug : log_level::info,
                      "connection ended: code={} reason=\"{}\" client_id={} remote_addr={}",
                      static_cast<unsigned>(info.code), escaped(info.reason), state_->id().to_string(),
-                     state_->facts().remote_address);
+                     state_->remote_address());
     state_->finished(info);
     const auto& on_disconnect = context_.routes->on_disconnect_;
     if (on_disconnect && std::exchange(connected_, false)) {
