@@ -30,7 +30,7 @@
 #include <random>
 #include <stdexcept>
 #include <thread>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace kephas {
@@ -119,7 +119,7 @@ private:
     std::atomic<bool> serving_{false};
 
     mutable std::mutex mutex_;  // what follows
-    std::unordered_map<session*, std::shared_ptr<session>> sessions_;
+    std::unordered_set<std::shared_ptr<session>> sessions_;
     std::size_t tasks_ = 0;  // sessions and accept loops
     unsigned stops_ = 0;
     parked_ptr stop_waiter_;
@@ -495,7 +495,7 @@ void server::implementation::attach(const stream_factory& make, const std::share
     fresh->take(std::move(place));
     {
         const std::lock_guard lock{mutex_};
-        sessions_.emplace(fresh.get(), fresh);
+        sessions_.insert(fresh);
         ++tasks_;
     }
     try {
@@ -531,17 +531,14 @@ void server::implementation::ended(session& last, const std::exception_ptr& fail
     {
         decltype(sessions_)::node_type dropped;  // destroyed after the lock
         const std::lock_guard lock{mutex_};
-        dropped = sessions_.extract(&last);
+        dropped = sessions_.extract(last.shared_from_this());
     }
     task_ended(failure, "a connection");
 }
 
 std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
     const std::lock_guard lock{mutex_};
-    std::vector<std::shared_ptr<session>> all;
-    all.reserve(sessions_.size());
-    for (const auto& [key, each] : sessions_) all.push_back(each);
-    return all;
+    return {sessions_.begin(), sessions_.end()};
 }
 
 server_stats server::implementation::stats() const { return collect_stats(context_, *registry_); }

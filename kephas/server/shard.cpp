@@ -64,26 +64,28 @@ void shard::deliver_wakes() {
     if (wakes_.empty()) wakes_.swap(batch);  // keeps the capacity for the next burst
 }
 
+const uuid& shard::id_of::of(const std::shared_ptr<client_state>& client) noexcept { return client->id(); }
+
 void shard::add(std::shared_ptr<client_state> client) {
     const std::lock_guard lock{registry_mutex_};
-    const uuid id = client->id();
     ++shared_windows_[client->shared_window()];
-    clients_.emplace(id, std::move(client));
+    clients_.insert(std::move(client));
 }
 
 void shard::remove(const uuid& id) {
     const std::lock_guard lock{registry_mutex_};
-    auto client = clients_.extract(id);
-    if (!client) return;
-    --shared_windows_[client.mapped()->shared_window()];
-    leaving_.insert(std::move(client));
+    const auto client = clients_.find(id);
+    if (client == clients_.end()) return;
+    --shared_windows_[(*client)->shared_window()];
+    leaving_.insert(clients_.extract(client));
 }
 
 void shard::forget(client_state& client) {
-    decltype(leaving_)::node_type last;  // destroyed after the lock
+    client_set::node_type last;  // destroyed after the lock
     const std::lock_guard lock{registry_mutex_};
-    last = leaving_.extract(client.id());
-    if (!last) return;
+    const auto found = leaving_.find(client.id());
+    if (found == leaving_.end()) return;
+    last = leaving_.extract(found);
     client.out().discard();
     forgotten_ += client.out().totals();
 }
@@ -91,15 +93,15 @@ void shard::forget(client_state& client) {
 outbound_totals shard::outbound() const {
     const std::lock_guard lock{registry_mutex_};
     outbound_totals all = forgotten_;
-    for (const auto& [id, client] : clients_) all += client->out().totals();
-    for (const auto& [id, client] : leaving_) all += client->out().totals();
+    for (const auto& client : clients_) all += client->out().totals();
+    for (const auto& client : leaving_) all += client->out().totals();
     return all;
 }
 
 std::shared_ptr<client_state> shard::find(const uuid& id) const {
     const std::lock_guard lock{registry_mutex_};
     const auto found = clients_.find(id);
-    return found == clients_.end() ? nullptr : found->second;
+    return found == clients_.end() ? nullptr : *found;
 }
 
 std::size_t shard::size() const {
@@ -118,7 +120,7 @@ unsigned shard::shared_windows() const {
 
 void shard::for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const {
     const std::lock_guard lock{registry_mutex_};
-    for (const auto& [id, client] : clients_) visit(client);
+    for (const auto& client : clients_) visit(client);
 }
 
 void shard::stop() {

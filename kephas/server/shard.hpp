@@ -22,7 +22,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace kephas {
@@ -137,8 +137,17 @@ private:
     std::vector<std::shared_ptr<client_state>> wakes_;
 
     mutable std::mutex registry_mutex_;
-    std::unordered_map<uuid, std::shared_ptr<client_state>> clients_;
-    std::unordered_map<uuid, std::shared_ptr<client_state>> leaving_;
+    // By their ids, which they keep themselves. libstdc++ stores no hash beside a functor's elements if it is `noexcept`.
+    struct id_of {
+        using is_transparent = void;
+        [[nodiscard]] static const uuid& of(const uuid& id) noexcept { return id; }
+        [[nodiscard]] static const uuid& of(const std::shared_ptr<client_state>& client) noexcept;
+        [[nodiscard]] std::size_t operator()(const auto& key) const noexcept { return std::hash<uuid>{}(of(key)); }
+        [[nodiscard]] bool operator()(const auto& one, const auto& other) const noexcept { return of(one) == of(other); }
+    };
+    using client_set = std::unordered_set<std::shared_ptr<client_state>, id_of, id_of>;
+    client_set clients_;
+    client_set leaving_;
     outbound_totals forgotten_;
     std::array<std::uint32_t, 16> shared_windows_{};  // how many of them have each
 };
