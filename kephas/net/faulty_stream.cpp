@@ -2,7 +2,6 @@
 
 #include <asio/error.hpp>
 #include <asio/post.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <array>
@@ -18,14 +17,23 @@ public:
     faulty_stream(std::unique_ptr<stream> inner, const asio::any_io_executor& executor, fault_plan plan)
         : inner_{std::move(inner)}, executor_{executor}, plan_{std::move(plan)} {}
 
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
         const stream_fault fault = next(stream_operation::read);
-        if (fault == stream_fault::end) return end_of_stream(ec);
-        if (lost_) return lost(ec);
-        if (fault == stream_fault::shortened) return read_one_byte(buffer, ec);
-        if (fault == stream_fault::blocked) return read_later(buffer, ec);
-        return inner_->read_some(buffer, ec);
+        if (lost_) {
+            ec = asio::error::connection_reset;
+        } else if (fault == stream_fault::end) {
+            ec = asio::error::eof;
+        } else if (fault == stream_fault::blocked) {
+            ec = asio::error::would_block;
+        } else if (fault == stream_fault::shortened) {
+            return read_one_byte(buffer, ec);
+        } else {
+            return inner_->read_some(buffer, ec);
+        }
+        return 0;
     }
+    void wait_readable(read_waiter& who) override { inner_->wait_readable(who); }
+    bool pending() const noexcept override { return inner_->pending(); }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
         const stream_fault fault = next(stream_operation::write);
@@ -80,31 +88,17 @@ private:
         return fault;
     }
 
-    asio::awaitable<std::size_t> end_of_stream(std::error_code& ec) {
-        ec = asio::error::eof;
-        co_return 0;
-    }
-    asio::awaitable<std::size_t> lost(std::error_code& ec) {
-        ec = asio::error::connection_reset;
-        co_return 0;
-    }
-    asio::awaitable<std::size_t> read_one_byte(read_buffer& buffer, std::error_code& ec) {
+    std::size_t read_one_byte(read_buffer& buffer, std::error_code& ec) {
         if (!buffer.direct.empty()) {
-            const mutable_bytes all = std::exchange(buffer.direct, buffer.direct.first(1));
-            const std::size_t size = co_await inner_->read_some(buffer, ec);
-            buffer.direct = all;
-            co_return size;
+            read_buffer one{buffer.direct.first(1), buffer.lender, {}};
+            return inner_->read_some(one, ec);
         }
         slice slab = buffer.lender->borrow_slab();
         read_buffer one{slab.bytes().first(1), buffer.lender, {}};
-        const std::size_t size = co_await inner_->read_some(one, ec);
-        buffer.slab = std::move(slab);
-        co_return size;
-    }
-    asio::awaitable<std::size_t> read_later(read_buffer& buffer, std::error_code& ec) {
-        co_await asio::post(executor_, asio::use_awaitable);
-        const std::size_t size = co_await inner_->read_some(buffer, ec);
-        co_return size;
+        const std::size_t size = inner_->read_some(one, ec);
+        if (size > 0) buffer.slab = std::move(slab);
+        else buffer.lender->give_back_slab(std::move(slab));
+        return size;
     }
 
     std::unique_ptr<stream> inner_;

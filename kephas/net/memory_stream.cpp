@@ -195,30 +195,34 @@ public:
     memory_stream(const asio::any_io_executor& executor, std::shared_ptr<memory_pipe> in,
                   std::shared_ptr<memory_pipe> out)
         : executor_{executor}, in_{std::move(in)}, out_{std::move(out)} {}
-    ~memory_stream() override { close(false); }
+    ~memory_stream() override {
+        *reader_ = nullptr;
+        close(false);
+    }
 
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
-        for (;;) {
-            if (closed_) {
-                ec = asio::error::operation_aborted;
-                co_return 0;
-            }
-            mutable_bytes to = buffer.direct;
-            if (to.empty() && in_->arrived() > 0) {
-                if (buffer.slab.empty()) buffer.slab = buffer.lender->borrow_slab();
-                to = buffer.slab.bytes();
-            }
-            const std::size_t size = in_->read(to, ec);
-            if (ec != asio::error::would_block && (size > 0 || ec)) co_return size;
-            co_await park(
-                [this](parked_ptr who) {
-                    reading_ = who;
-                    return in_->wait_readable([who = std::move(who)] { who->resume(); });
-                },
-                ec);
-            reading_ = nullptr;
-            if (ec) co_return 0;
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
+        if (closed_) {
+            ec = asio::error::operation_aborted;
+            return 0;
         }
+        mutable_bytes to = buffer.direct;
+        if (to.empty() && in_->arrived() > 0) {
+            buffer.slab = buffer.lender->borrow_slab();
+            to = buffer.slab.bytes();
+        }
+        const std::size_t size = in_->read(to, ec);
+        if (size == 0 && !buffer.slab.empty()) buffer.lender->give_back_slab(std::exchange(buffer.slab, slice{}));
+        return size;
+    }
+
+    void wait_readable(read_waiter& who) override {
+        *reader_ = &who;
+        auto bound = asio::bind_executor(executor_, [reader = reader_](std::error_code /*reading tells*/) {
+            if (read_waiter* waiting = std::exchange(*reader, nullptr)) waiting->readable();
+        });
+        const auto parked = std::make_shared<detail::parked_handler<decltype(bound)>>(std::move(bound));
+        reading_ = parked;
+        if (closed_ || !in_->wait_readable([parked] { parked->resume(); })) parked->resume();
     }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
@@ -252,7 +256,7 @@ public:
 private:
     void close(bool reset) noexcept {
         if (std::exchange(closed_, true)) return;
-        if (auto who = std::exchange(reading_, nullptr)) who->resume(asio::error::operation_aborted);
+        if (auto who = std::exchange(reading_, nullptr)) who->resume();
         if (auto who = std::exchange(writing_, nullptr)) who->resume(asio::error::operation_aborted);
         // A reset is TCP's answer to input that nobody will read.
         if (in_->stop_reading() || reset) {
@@ -266,6 +270,7 @@ private:
     asio::any_io_executor executor_;
     std::shared_ptr<memory_pipe> in_;
     std::shared_ptr<memory_pipe> out_;
+    const std::shared_ptr<read_waiter*> reader_ = std::make_shared<read_waiter*>();  // a wait may end after the stream
     parked_ptr reading_;
     parked_ptr writing_;
     bool closed_ = false;

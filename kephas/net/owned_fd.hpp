@@ -10,8 +10,8 @@ namespace kephas {
 class owned_fd {
 public:
     explicit owned_fd(int fd) noexcept : fd_{fd} {}
-    owned_fd(const owned_fd&) = delete;
-    owned_fd& operator=(const owned_fd&) = delete;
+    owned_fd(owned_fd&& other) noexcept : fd_{other.release()} {}
+    owned_fd& operator=(owned_fd&&) = delete;
     ~owned_fd() {
         if (fd_ >= 0) ::close(fd_);
     }

@@ -1,23 +1,13 @@
-#include <kephas/net/lazy_buffer.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/socket_stream.hpp>
 
-#include <asio/async_result.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
+#include <asio/error.hpp>
 
-#include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
+#include <functional>
 #include <utility>
 
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 namespace kephas {
 
@@ -25,135 +15,147 @@ namespace {
 
 using socket_type = asio::generic::stream_protocol::socket;
 
-std::string address_of(const asio::generic::stream_protocol::endpoint& endpoint) {
-    asio::ip::tcp::endpoint tcp;
-    const int family = endpoint.data()->sa_family;
-    if ((family != AF_INET && family != AF_INET6) || endpoint.size() > tcp.capacity()) return "unix";
-    std::memcpy(tcp.data(), endpoint.data(), endpoint.size());
-    tcp.resize(endpoint.size());
-    const std::string host = tcp.address().to_string();
-    const std::string port = std::to_string(tcp.port());
-    return tcp.address().is_v6() ? "[" + host + "]:" + port : host + ":" + port;
-}
-
-/// Starts a read whose slab, borrowed by an attempt that found nothing, goes back before the connection falls idle.
-struct initiate_lazy_read {
-    socket_type* socket;
-    read_buffer* buffer;
-
-    template <class Handler>
-    void operator()(Handler&& handler) const {
-        // Asio tries to read at once. If that fails, errno says so, and the slab has not been written to; if it
-        // succeeds, the completion is posted and the slab must stay.
-        errno = 0;
-        socket->async_read_some(detail::lazy_buffer{buffer}, std::forward<Handler>(handler));
-        if ((errno == EAGAIN || errno == EWOULDBLOCK) && buffer->direct.empty()) {
-            buffer->lender->give_back_slab(std::exchange(buffer->slab, slice{}));
-        }
-    }
-};
-
 class socket_stream final : public stream {
 public:
-    socket_stream(socket_type socket, read_mode mode) : socket_{std::move(socket)}, mode_{mode} {
+    explicit socket_stream(socket_type socket) : socket_{std::move(socket)} {
         asio::error_code ignored;
         socket_.non_blocking(true, ignored);
-        const int on = 1;
-        ::setsockopt(socket_.native_handle(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));  // fails on Unix sockets: fine
+        socket_calls::send_at_once(fd());
+    }
+    ~socket_stream() override {
+        if (reader_) *reader_ = nullptr;
     }
 
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
-        if (mode_ == read_mode::readiness) return read_when_ready(buffer, ec);
-        auto token = asio::redirect_error(asio::use_awaitable, ec);
-        return asio::async_initiate<decltype(token), void(std::error_code, std::size_t)>(
-            initiate_lazy_read{&socket_, &buffer}, token);
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
+        return socket_calls::read_some(fd(), buffer, ec);
+    }
+
+    void wait_readable(read_waiter& who) override {
+        if (!reader_) reader_ = std::make_shared<read_waiter*>();
+        *reader_ = &who;
+        socket_.async_wait(socket_type::wait_read, [reader = reader_](std::error_code /*reading tells*/) {
+            if (read_waiter* waiting = std::exchange(*reader, nullptr)) waiting->readable();
+        });
     }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
-        std::array<iovec, 64> parts;
-        const std::size_t count = std::min(buffers.size(), parts.size());
-        for (std::size_t i = 0; i < count; ++i) {
-            parts[i] = {const_cast<std::byte*>(buffers[i].data()), buffers[i].size()};  // sendmsg does not write to it
-        }
-        msghdr message{};
-        message.msg_iov = parts.data();
-        message.msg_iovlen = count;
-        ssize_t written = 0;
-        do {
-            written = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        } while (written < 0 && errno == EINTR);
-        if (written >= 0) {
-            ec.clear();
-            return static_cast<std::size_t>(written);
-        }
-        if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) ec = asio::error::would_block;
-        else ec = {errno, std::system_category()};
-        return 0;
+        return socket_calls::write_some(fd(), buffers, ec);
     }
-
     void wait_writable(std::function<void(std::error_code)> ready) override {
         socket_.async_wait(socket_type::wait_write, std::move(ready));
     }
 
-    void shutdown_send() noexcept override {
-        asio::error_code ignored;
-        socket_.shutdown(socket_type::shutdown_send, ignored);
-    }
-
+    void shutdown_send() noexcept override { (void)::shutdown(fd(), SHUT_WR); }
     void close() noexcept override {
         asio::error_code ignored;
         socket_.close(ignored);
     }
-
     void abort() noexcept override {
-        asio::error_code ignored;
-        socket_.set_option(asio::socket_base::linger{true, 0}, ignored);
-        socket_.close(ignored);
+        if (socket_.is_open()) socket_calls::reset_on_close(fd());
+        close();
+    }
+    bool peer_gone() const noexcept override { return socket_calls::peer_gone(fd()); }
+    std::size_t unacknowledged() const noexcept override { return socket_calls::unacknowledged(fd()); }
+    std::string remote_address() const override { return socket_calls::remote_address(fd()); }
+
+private:
+    [[nodiscard]] int fd() const noexcept { return const_cast<socket_type&>(socket_).native_handle(); }  // -1 once closed
+
+    socket_type socket_;
+    std::shared_ptr<read_waiter*> reader_;  // a wait may complete after the stream is gone
+};
+
+/// It is watched from its first wait on, and for reading ever after, unless it has something to read and nobody waits for
+/// that: then, being level-triggered, it would be told of again and again.
+class polled_stream final : public stream, public poller::target {
+public:
+    polled_stream(owned_fd socket, poller& home) : home_{home}, fd_{socket.release()} { socket_calls::send_at_once(fd_); }
+    ~polled_stream() override {
+        reader_ = nullptr;
+        writer_.reset();
+        close();
+        if (added_) home_.forget(*this);
     }
 
-    bool peer_gone() const noexcept override {
-        if (!socket_.is_open()) return true;
-        pollfd state{const_cast<socket_type&>(socket_).native_handle(), POLLRDHUP, 0};
-        return ::poll(&state, 1, 0) > 0 && (state.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
+        return socket_calls::read_some(fd_, buffer, ec);
     }
 
-    std::size_t unacknowledged() const noexcept override {
-        int bytes = 0;
-        if (!socket_.is_open() || ::ioctl(const_cast<socket_type&>(socket_).native_handle(), SIOCOUTQ, &bytes) != 0) return 0;
-        if (bytes <= 0) return 0;
-        // What was under way when the connection was reset counts for ever, and nobody will acknowledge it.
-        tcp_info info{};
-        socklen_t size = sizeof(info);
-        const int fd = const_cast<socket_type&>(socket_).native_handle();
-        const bool tcp = ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
-        return tcp && info.tcpi_state == TCP_CLOSE ? 0 : static_cast<std::size_t>(bytes);
+    void wait_readable(read_waiter& who) override {
+        if (!std::exchange(watch_read_, true) || fd_ < 0) watch();  // if it throws, the connection ends
+        reader_ = &who;
     }
 
-    std::string remote_address() const override {
-        asio::error_code ec;
-        const auto endpoint = socket_.remote_endpoint(ec);
-        return ec ? std::string{"unknown"} : address_of(endpoint);
+    std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
+        return socket_calls::write_some(fd_, buffers, ec);
+    }
+    void wait_writable(std::function<void(std::error_code)> ready) override {
+        writer_ = std::make_unique<std::function<void(std::error_code)>>(std::move(ready));
+        watch();
+    }
+
+    void shutdown_send() noexcept override { (void)::shutdown(fd_, SHUT_WR); }
+    void close() noexcept override {
+        if (fd_ < 0) return;
+        if (added_) home_.remove(fd_, *this);
+        (void)::close(std::exchange(fd_, -1));
+        if (reader_ != nullptr || writer_) home_.tell_soon(*this);
+    }
+    void abort() noexcept override {
+        if (fd_ >= 0) socket_calls::reset_on_close(fd_);
+        close();
+    }
+    bool peer_gone() const noexcept override { return socket_calls::peer_gone(fd_); }
+    std::size_t unacknowledged() const noexcept override { return socket_calls::unacknowledged(fd_); }
+    std::string remote_address() const override { return socket_calls::remote_address(fd_); }
+
+    void ready(std::uint32_t events) noexcept override {
+        static constexpr std::uint32_t failed = EPOLLERR | EPOLLHUP;
+        const bool closed = fd_ < 0;
+        if (writer_ && (closed || (events & (EPOLLOUT | failed)) != 0)) {
+            const auto tell = std::exchange(writer_, nullptr);
+            if (closed && reader_ != nullptr) home_.tell_soon(*this);
+            else if (!closed) change();
+            (*tell)(closed ? std::error_code{asio::error::operation_aborted} : std::error_code{});
+        } else if (reader_ != nullptr) {
+            std::exchange(reader_, nullptr)->readable();
+        } else if (watch_read_ && !closed) {
+            watch_read_ = false;
+            change();
+        }
+        // Nothing here: whoever was told may have destroyed the stream.
     }
 
 private:
-    asio::awaitable<std::size_t> read_when_ready(read_buffer& buffer, std::error_code& ec) {
-        for (;;) {
-            co_await socket_.async_wait(socket_type::wait_read, asio::redirect_error(asio::use_awaitable, ec));
-            if (ec) co_return 0;
-            const asio::mutable_buffer memory = detail::memory_for({&buffer});
-            const std::size_t size = socket_.read_some(memory, ec);
-            if (ec != asio::error::would_block) co_return size;
-        }
+    /// Errors are told whatever is asked for, but edge-triggered only once.
+    [[nodiscard]] std::uint32_t interest() const noexcept {
+        std::uint32_t events = 0;
+        if (watch_read_) events |= EPOLLIN;
+        if (writer_) events |= EPOLLOUT;
+        return events != 0 ? events : EPOLLET;
+    }
+    void change() noexcept { home_.change(fd_, *this, interest()); }
+    void watch() {
+        if (added_ && fd_ >= 0) return change();
+        if (!added_) home_.add(fd_, *this, interest());
+        added_ = true;
+        if (fd_ < 0) home_.tell_soon(*this);
     }
 
-    socket_type socket_;
-    read_mode mode_;
+    poller& home_;
+    int fd_;
+    bool added_ = false;
+    bool watch_read_ = false;
+    read_waiter* reader_ = nullptr;
+    std::unique_ptr<std::function<void(std::error_code)>> writer_;
 };
 
 }  // namespace
 
-std::unique_ptr<stream> make_socket_stream(asio::generic::stream_protocol::socket socket, read_mode mode) {
-    return std::make_unique<socket_stream>(std::move(socket), mode);
+std::unique_ptr<stream> make_socket_stream(socket_type socket) { return std::make_unique<socket_stream>(std::move(socket)); }
+
+std::unique_ptr<stream> make_polled_stream(owned_fd socket, poller& home) {
+    return std::make_unique<polled_stream>(std::move(socket), home);
 }
 
 }  // namespace kephas

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kephas/net/owned_fd.hpp>
+#include <kephas/net/poller.hpp>
 #include <kephas/net/stream.hpp>
 
 #include <asio/generic/stream_protocol.hpp>
@@ -8,13 +10,11 @@
 
 namespace kephas {
 
-/// How a socket waits for data without owning a buffer. Both make at most one `recv` per batch of data.
-enum class read_mode : std::uint8_t {
-    lazy_buffer,  ///< The buffer is borrowed when Asio performs the read. Needs a context that only one thread runs.
-    readiness,    ///< Waits until the socket is readable, then reads: right on any executor, one system call more.
-};
+/// A TCP or Unix stream socket as a `stream`, right on any executor: Asio waits for it. For TCP it sets TCP_NODELAY.
+[[nodiscard]] std::unique_ptr<stream> make_socket_stream(asio::generic::stream_protocol::socket socket);
 
-/// A TCP or Unix stream socket as a `stream`. Sets the socket to non-blocking mode and, for TCP, TCP_NODELAY.
-[[nodiscard]] std::unique_ptr<stream> make_socket_stream(asio::generic::stream_protocol::socket socket, read_mode mode);
+/// The same on an executor that one thread runs, which has a poller: less of everything.
+/// Lifetime: `home` outlives it.
+[[nodiscard]] std::unique_ptr<stream> make_polled_stream(owned_fd socket, poller& home);
 
 }  // namespace kephas

@@ -6,9 +6,6 @@
 
 #include <kephas/net/slab_cache.hpp>
 
-#include <asio/any_io_executor.hpp>
-#include <asio/awaitable.hpp>
-
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -18,16 +15,25 @@
 
 namespace kephas {
 
-/// Where the bytes of a read go: to `direct` if it is not empty, otherwise to a slab that is borrowed at the moment
-/// at which bytes have arrived, and not before.
+/// Where the bytes of a read go: to `direct` if it is not empty, otherwise to a slab that the read borrows.
 struct read_buffer {
     mutable_bytes direct;
     slab_lender* lender = nullptr;
-    slice slab;  ///< Set by the read when `direct` was empty; give it back to `lender`.
+    slice slab;  ///< Set by a read that got something while `direct` was empty; give it back to `lender`.
+};
+
+/// Whoever waits until a stream can be read.
+class read_waiter {
+public:
+    /// Reading may succeed now, or fail. On the executor of the stream.
+    virtual void readable() noexcept = 0;
+
+protected:
+    ~read_waiter() = default;
 };
 
 /// A connected byte stream: the one interface between the sessions and TCP, Unix sockets, TLS.
-/// Concurrency: one read and one wait for writability at a time, all calls on the executor of the stream.
+/// Concurrency: one wait for each direction at a time, all calls on the executor of the stream.
 class stream {
 public:
     stream() = default;
@@ -35,10 +41,15 @@ public:
     stream& operator=(const stream&) = delete;
     virtual ~stream() = default;
 
-    /// Reads what has arrived; 0 at the end of the stream or on an error. At the end `ec` is `asio::error::eof`, or
-    /// `errc::truncated` where it may be too early; the peer may still read.
-    /// Lifetime: `buffer` and `ec` must stay where they are until the read has completed.
-    [[nodiscard]] virtual asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) = 0;
+    /// Takes what has arrived, or a part of it, and never waits; 0 with `would_block` when nothing has, and at the end of
+    /// the stream or on an error. At the end `ec` is `asio::error::eof`, or `errc::truncated` where it may be too early;
+    /// the peer may still read.
+    [[nodiscard]] virtual std::size_t read_some(read_buffer& buffer, std::error_code& ec) = 0;
+    /// Calls `who` once, later, when something has arrived that was not taken, or the stream has ended, or is closed.
+    /// Lifetime: `who` stays until it was called, or the stream is destroyed.
+    virtual void wait_readable(read_waiter& who) = 0;
+    /// Whether reading would not block for what the stream holds itself: `wait_readable` knows nothing of that.
+    [[nodiscard]] virtual bool pending() const noexcept { return false; }
     /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.
     [[nodiscard]] virtual std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) = 0;
     /// Calls `ready` on the stream's executor once writing may succeed, or with the error that ended the wait.

@@ -76,7 +76,11 @@ public:
         if (unsent_) unsent_->owner = nullptr;
     }
 
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override;
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override;
+    void wait_readable(read_waiter& who) override { transport_->wait_readable(who); }
+    bool pending() const noexcept override {
+        return end_ || (failure_ && !failure_reported_) || !encrypted_.empty() || transport_->pending();
+    }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override;
     void wait_writable(std::function<void(std::error_code)> ready) override {
         if (unsent_) unsent_->waiter = std::move(ready);
@@ -197,28 +201,31 @@ void tls_stream::start() {
     ssl_ = std::move(made);
 }
 
-asio::awaitable<std::size_t> tls_stream::read_some(read_buffer& buffer, std::error_code& ec) {
-    for (;;) {
+std::size_t tls_stream::read_some(read_buffer& buffer, std::error_code& ec) {
+    for (bool has_read = false;; has_read = true) {
         ec.clear();
-        const std::size_t size = decrypt(buffer);
-        if (size > 0) co_return size;
+        if (const std::size_t size = decrypt(buffer); size > 0) return size;
         if (end_) {
             ec = end_;
-            co_return 0;
+            return 0;
         }
-        if (failure_ && report_failure(ec)) co_return 0;
+        if (failure_ && report_failure(ec)) return 0;
+        if (has_read) {  // only a part of a record, or of the handshake: the rest will tell when it comes
+            ec = asio::error::would_block;
+            return 0;
+        }
         incoming_.lender = buffer.lender;
-        const std::size_t received = co_await transport_->read_some(incoming_, ec);
-        if (received == 0 || failure_) {
-            if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
-            if (failure_ && report_failure(ec)) co_return 0;  // a write has failed meanwhile
-            if (failure_) co_return received;
-            if (!ec || ec == asio::error::eof) end_ = errc::truncated;  // its side has ended; it may still read
-            else failure_ = ec;
+        const std::size_t received = transport_->read_some(incoming_, ec);
+        if (ec == asio::error::would_block) return 0;
+        if (received > 0 && !failure_) {
+            encrypted_ = incoming_.slab.view().first(received);
+            if (!ssl_) start();
             continue;
         }
-        encrypted_ = incoming_.slab.view().first(received);
-        if (!ssl_) start();
+        if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
+        if (failure_) return received;
+        if (!ec || ec == asio::error::eof) end_ = errc::truncated;  // its side has ended; it may still read
+        else failure_ = ec;
     }
 }
 

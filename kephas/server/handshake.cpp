@@ -4,11 +4,13 @@
 #include <kephas/proto/http/static_path.hpp>
 #include <kephas/proto/http/upgrade.hpp>
 
+#include <kephas/net/read_when_ready.hpp>
 #include <kephas/net/tls_context.hpp>
 
 #include <kephas/server/session.hpp>
 #include <kephas/server/static_files.hpp>
 
+#include <asio/co_spawn.hpp>
 #include <asio/error.hpp>
 
 #include <fmt/format.h>
@@ -40,6 +42,37 @@ struct callback_outcome {
 };
 
 }  // namespace
+
+void session::start(session_owner& owner) {
+    owner_ = &owner;
+    asio::co_spawn(strand_, begin(), [self = shared_from_this()](const std::exception_ptr& /*it throws nothing*/) {
+        self->begun();
+    });
+}
+
+asio::awaitable<void> session::begin() {
+    try {
+        reschedule();
+        const bool opened = co_await open();
+        if (opened) co_await connect();
+        else if (responding_) co_await linger();
+    } catch (...) {
+        broken();
+    }
+}
+
+void session::begun() noexcept {
+    if (phase_ == phase::handshake) {  // it stayed one
+        settle();
+        return owner_->ended(*this);
+    }
+    try {
+        driver_ = serve();
+    } catch (...) {
+        broken();
+    }
+    if (driver_.done()) end_soon();
+}
 
 asio::awaitable<bool> session::open() {
     // On the heap, as the parser below, and not in the frame of the coroutine: Asio gives the memory of a frame to the
@@ -78,10 +111,10 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
     auto parser = std::make_unique<http::request_parser>(limits);
     while (!parser->complete()) {
         std::error_code ec;
-        read_.direct = {};
-        const std::size_t size = co_await stream_->read_some(read_, ec);
+        read_buffer buffer{{}, home_.get(), {}};
+        const std::size_t size = co_await read_when_ready(*stream_, buffer, ec);
         home_->count(&traffic_counters::bytes_received, size);
-        slice slab = std::exchange(read_.slab, slice{});
+        slice slab = std::move(buffer.slab);
         std::size_t used = 0;
         if (size > 0) used = parser->handle(slab.view().first(size));
         if (parser->complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
@@ -240,9 +273,9 @@ asio::awaitable<void> session::linger() {
     static constexpr std::size_t most_discarded = 1024 * 1024;
     for (;;) {
         std::error_code ec;
-        read_.direct = {};
-        const std::size_t size = co_await stream_->read_some(read_, ec);
-        if (!read_.slab.empty()) home_->give_back_slab(std::exchange(read_.slab, slice{}));
+        read_buffer buffer{{}, home_.get(), {}};
+        const std::size_t size = co_await read_when_ready(*stream_, buffer, ec);
+        if (!buffer.slab.empty()) home_->give_back_slab(std::move(buffer.slab));
         discarded += size;
         if (discarded > most_discarded || (size == 0 && !is_end(ec))) co_return;
         if (size == 0) break;

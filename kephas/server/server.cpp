@@ -50,7 +50,7 @@ const std::string& answer_to_plain_http() {
 
 }  // namespace
 
-class server::implementation {
+class server::implementation final : private session_owner {
 public:
     using strand_factory = handler_pool::strand_factory;
 
@@ -73,7 +73,8 @@ public:
     void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
                 const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
     void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
-    void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
+    using transport_factory = std::function<std::unique_ptr<stream>(shard& home, const asio::any_io_executor& strand)>;
+    void attach(const transport_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
 
     /// Takes a place for a new connection. False if there is none: it is answered and closed then.
     [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
@@ -93,8 +94,7 @@ private:
     /// Runs something until the drain ends it; `what` names it in the log.
     void spawn(const asio::any_io_executor& executor, asio::awaitable<void> task, const char* what);
     void task_ended(const std::exception_ptr& failure, const char* what);
-    void start(std::shared_ptr<session> fresh);
-    void ended(session& last, const std::exception_ptr& failure);
+    void ended(session& last) noexcept override;
     [[nodiscard]] std::vector<std::shared_ptr<session>> sessions() const;
     /// Completes when nothing runs any more, or at `deadline`, or when `stop()` is called; true for the first.
     [[nodiscard]] asio::awaitable<bool> wait_for_sessions(time_point deadline);
@@ -461,14 +461,18 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
     owned_fd owned_socket{fd};
     connection_gate::place place;
     if (!let_in(owned_socket, *role, place)) return;
-    const auto make = [&](const asio::any_io_executor& strand) {
-        asio::generic::stream_protocol::socket socket{strand};
-        asio::error_code failure;
-        socket.assign(protocol, fd, failure);
-        if (failure) throw error{failure};
-        (void)owned_socket.release();  // `assign` takes it only when it succeeds
-        const read_mode mode = owned() ? read_mode::lazy_buffer : read_mode::readiness;
-        auto transport = make_socket_stream(std::move(socket), mode);
+    const auto make = [&](shard& home, const asio::any_io_executor& strand) {
+        std::unique_ptr<stream> transport;
+        if (poller* const sockets = home.sockets()) {
+            transport = make_polled_stream(std::move(owned_socket), *sockets);
+        } else {
+            asio::generic::stream_protocol::socket socket{strand};
+            asio::error_code failure;
+            socket.assign(protocol, fd, failure);
+            if (failure) throw error{failure};
+            (void)owned_socket.release();  // `assign` takes it only when it succeeds
+            transport = make_socket_stream(std::move(socket));
+        }
         if (role->tls) transport = make_tls_stream(std::move(transport), certificates_->current(), answer_to_plain_http());
         return transport;
     };
@@ -482,15 +486,15 @@ void server::implementation::attach(const stream_factory& make, const std::share
         context_.gate->refused(*refused, "attached", clock::now());
         throw error{errc::overloaded, "too many connections"};
     }
-    attach(make, role, std::move(place));
+    attach([&make](shard&, const asio::any_io_executor& strand) { return make(strand); }, role, std::move(place));
 }
 
-void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role,
+void server::implementation::attach(const transport_factory& make, const std::shared_ptr<const listener_role>& role,
                                     connection_gate::place place) {
     const auto& shards = registry_->shards;
     const auto& home = shards[next_shard_.fetch_add(1, std::memory_order_relaxed) % shards.size()];
     asio::any_io_executor strand = owned() ? home->executor() : strands_();
-    auto connection = make(strand);
+    auto connection = make(*home, strand);
     auto fresh = std::make_shared<session>(context_, home, std::move(strand), std::move(connection), role);
     fresh->take(std::move(place));
     {
@@ -499,9 +503,9 @@ void server::implementation::attach(const stream_factory& make, const std::share
         ++tasks_;
     }
     try {
-        start(fresh);
+        fresh->start(*this);
     } catch (...) {  // no memory: it has not begun
-        ended(*fresh, nullptr);
+        ended(*fresh);
         throw;
     }
     // Accepted while the listeners were being closed, and perhaps missed by the drain.
@@ -521,19 +525,13 @@ void server::implementation::spawn(const asio::any_io_executor& executor, asio::
     }
 }
 
-void server::implementation::start(std::shared_ptr<session> fresh) {
-    const asio::any_io_executor strand = fresh->strand();
-    asio::co_spawn(strand, fresh->run(), [this, fresh](std::exception_ptr failure) { ended(*fresh, failure); });
-}
-
-void server::implementation::ended(session& last, const std::exception_ptr& failure) {
-    if (failure) context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);  // it could not even begin
+void server::implementation::ended(session& last) noexcept {
     {
         decltype(sessions_)::node_type dropped;  // destroyed after the lock
         const std::lock_guard lock{mutex_};
         dropped = sessions_.extract(last.shared_from_this());
     }
-    task_ended(failure, "a connection");
+    task_ended(nullptr, "a connection");
 }
 
 std::vector<std::shared_ptr<session>> server::implementation::sessions() const {

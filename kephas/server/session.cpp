@@ -29,7 +29,6 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
       strand_{std::move(strand)},
       stream_{std::move(transport)},
       role_{std::move(role)} {
-    read_.lender = home_.get();
     if (context_.options->handshake_timeout > duration::zero()) {
         deadline_ = clock::now() + context_.options->handshake_timeout;
     }
@@ -37,47 +36,84 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
 
 session::~session() { home_->cancel(*this); }
 
-asio::awaitable<void> session::run() {
+/// Suspends the driver until reading makes sense.
+class session::wait_to_read {
+public:
+    explicit wait_to_read(session& self) noexcept : self_{self} {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> /*driver*/) const { self_.stream_->wait_readable(self_); }
+    void await_resume() const noexcept {}
+
+private:
+    session& self_;
+};
+
+/// Suspends the driver until others of its thread have had their turn.
+class session::wait_for_turn {
+public:
+    explicit wait_for_turn(session& self) noexcept : self_{self} {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> /*driver*/) const {
+        asio::post(self_.strand_, [self = self_.shared_from_this()] { self->resume(); });
+    }
+    void await_resume() const noexcept {}
+
+private:
+    session& self_;
+};
+
+/// Suspends the driver until `notify_change`.
+class session::wait_while_paused {
+public:
+    explicit wait_while_paused(session& self) noexcept : self_{self} {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> /*driver*/) const noexcept { self_.driver_paused_ = true; }
+    void await_resume() const noexcept {}
+
+private:
+    session& self_;
+};
+
+driver session::serve() {
     try {
-        reschedule();
-        const bool opened = co_await open();
-        if (!opened && responding_) co_await linger();
-        if (opened) {
-            co_await connect();
-            std::error_code ec;
-            process(clock::now());  // what came behind the handshake
-            while (!finished_) {
-                if (paused()) {
-                    co_await wait_for_room();
-                    process(clock::now());
-                    continue;
-                }
-                if (input_ended_ && phase_ == phase::ending) {
-                    co_await wait_for_change();
-                    continue;
-                }
-                read_.direct = phase_ == phase::ending ? mutable_bytes{} : machine_->want();
-                const std::size_t size = co_await stream_->read_some(read_, ec);
-                received(size, ec);
+        if (!finished_) process(clock::now());  // what came behind the handshake
+        while (!finished_) {
+            if (paused()) {
+                pause();
+                if (paused()) co_await wait_while_paused{*this};
+                unpause();
+                process(clock::now());
+            } else if (input_ended_ && phase_ == phase::ending) {
+                co_await wait_while_paused{*this};
+            } else if (phase_ == phase::open && machine_->pending_input()) {
+                co_await wait_for_turn{*this};
+                process(clock::now());
+            } else {
+                if (stream_->pending()) co_await wait_for_turn{*this};
+                else co_await wait_to_read{*this};
+                if (!finished_) read();
             }
         }
     } catch (...) {
         broken();
     }
-    if (phase_ != phase::handshake) {
-        try {
-            co_await end();
-        } catch (...) {
-            broken();
-        }
-    }
-    settle();
 }
 
-void session::received(std::size_t size, std::error_code ec) {
+void session::resume() noexcept {
+    driver_.resume();
+    if (driver_.done()) end_soon();
+}
+
+void session::read() {
+    std::error_code ec;
+    read_buffer buffer{phase_ == phase::ending ? mutable_bytes{} : machine_->want(), home_.get(), {}};
+    const std::size_t size = stream_->read_some(buffer, ec);
+    if (ec != asio::error::would_block) received(buffer, size, ec);
+}
+
+void session::received(read_buffer& buffer, std::size_t size, std::error_code ec) {
     const time_point now = clock::now();
     home_->count(&traffic_counters::bytes_received, size);
-    slice slab = std::exchange(read_.slab, slice{});
     if (phase_ == phase::ending) {
         static constexpr std::size_t most_discarded = 1024 * 1024;
         discarded_ += size;
@@ -92,14 +128,14 @@ void session::received(std::size_t size, std::error_code ec) {
         if (size == 0) {
             input_ended_ = is_end(ec);
             machine_->handle_eof();
-        } else if (read_.direct.empty()) {
-            machine_->handle(slab.sub(0, size), now);
+        } else if (buffer.direct.empty()) {
+            machine_->handle(buffer.slab.sub(0, size), now);
         } else {
             machine_->handle_direct(size, now);
         }
         process(now);
     }
-    if (!slab.empty()) home_->give_back_slab(std::move(slab));
+    if (!buffer.slab.empty()) home_->give_back_slab(std::move(buffer.slab));
 }
 
 void session::process(time_point now) {
@@ -169,7 +205,7 @@ bool session::paused() const {
     return work.messages_full() && !state_->calls().any_pending();
 }
 
-asio::awaitable<void> session::wait_for_room() {
+void session::pause() {
     handler_work& work = state_->work();
     if (!reading_paused_) {
         reading_paused_ = true;
@@ -178,12 +214,13 @@ asio::awaitable<void> session::wait_for_room() {
     }
     work.watch(true);
     end_hopeless_calls();
-    if (paused()) co_await wait_for_change();
-    if (!paused()) {
-        work.watch(false);
-        reading_paused_ = false;
-        if (machine_) machine_->resume_reading(clock::now());
-    }
+}
+
+void session::unpause() {
+    if (paused()) return;
+    state_->work().watch(false);
+    reading_paused_ = false;
+    machine_->resume_reading(clock::now());
 }
 
 void session::flush(time_point now) {
@@ -208,7 +245,9 @@ void session::flush(time_point now) {
         if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
         if (ec == asio::error::would_block) {
             write_blocked_ = true;
-            stream_->wait_writable([self = shared_from_this()](std::error_code failed) { self->writable(failed); });
+            stream_->wait_writable([weak = weak_from_this()](std::error_code failed) {
+                if (const auto self = weak.lock()) self->writable(failed);
+            });
             break;
         }
         if (ec) {
@@ -304,6 +343,9 @@ asio::awaitable<void> session::wait_for_change() {
 
 void session::notify_change() {
     if (change_waiter_) std::exchange(change_waiter_, nullptr)->resume();
+    if (!driver_paused_) return;
+    asio::post(strand_, [self = shared_from_this()] { self->resume(); });
+    driver_paused_ = false;
 }
 
 void session::timer_expired() noexcept {

@@ -4,6 +4,7 @@
 #include <kephas/proto/http/response.hpp>
 #include <kephas/proto/session/session_machine.hpp>
 
+#include <kephas/net/driver.hpp>
 #include <kephas/net/parked.hpp>
 #include <kephas/net/stream.hpp>
 
@@ -25,6 +26,17 @@
 namespace kephas {
 
 class burst;
+class session;
+
+/// Whoever has to know when a connection has ended.
+class session_owner {
+public:
+    /// On the strand of the session, which may be destroyed now.
+    virtual void ended(session& last) noexcept = 0;
+
+protected:
+    ~session_owner() = default;
+};
 
 /// What a listener's connections are for.
 struct listener_role {
@@ -42,8 +54,13 @@ struct refused_handshake {
 
 /// One connection from its first byte to its last: drives the machines of `proto` over a stream, hands messages to
 /// their handlers, writes what the outbox holds. It contains no protocol.
+///
+/// Three coroutines follow each other: one of Asio's for the opening handshake and `on_connect`, a `driver` for as long as
+/// the connection is open, and one of Asio's for the end.
 /// Concurrency: everything on the strand, except `timer_expired` (see there).
-class session final : public std::enable_shared_from_this<session>, public timer_target, public job_source {
+/// Lifetime: from `start` on somebody has to keep it until its owner is told that it has ended.
+class session final : public std::enable_shared_from_this<session>, public timer_target, public job_source,
+                      public read_waiter {
 public:
     session(server_context& context, std::shared_ptr<shard> home, asio::any_io_executor strand,
             std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role);
@@ -51,8 +68,8 @@ public:
 
     /// What it takes of the limits on connections; before `run`.
     void take(connection_gate::place place) noexcept { place_ = std::move(place); }
-    /// The whole life of the connection. Never throws: an exception ends the connection.
-    [[nodiscard]] asio::awaitable<void> run();
+    /// The whole life of the connection; an exception ends it. Throws only what keeps it from beginning.
+    void start(session_owner& owner);
     /// Somebody queued a frame, asked for the end, or ended a handler.
     void on_wake() noexcept { guarded([this] { woken(); }); }
 
@@ -66,12 +83,15 @@ public:
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
 
     void timer_expired() noexcept override;
+    void readable() noexcept override { resume(); }
     [[nodiscard]] bool next(job& out) override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
     [[nodiscard]] bool on_strand() const noexcept override { return true; }
 
 private:
     // the opening handshake (handshake.cpp)
+    [[nodiscard]] asio::awaitable<void> begin();
+    void begun() noexcept;
     [[nodiscard]] asio::awaitable<bool> open();
     [[nodiscard]] asio::awaitable<bool> read_request(http::request& request, slice& rest);
     /// Finds out whose connection it is, if a proxy knows.
@@ -99,7 +119,13 @@ private:
     [[nodiscard]] asio::awaitable<void> connect();
 
     // the open connection (session.cpp)
-    void received(std::size_t size, std::error_code ec);
+    [[nodiscard]] driver serve();
+    void resume() noexcept;
+    void read();
+    void received(read_buffer& buffer, std::size_t size, std::error_code ec);
+    class wait_to_read;
+    class wait_for_turn;
+    class wait_while_paused;
     void process(time_point now);
     void handle(message_received&& message);
     void handle(const pong_received& /*pong*/) noexcept {}
@@ -107,7 +133,8 @@ private:
     void handle(session_failed&& failure);
     [[nodiscard]] bool take_controls();
     [[nodiscard]] bool paused() const;
-    [[nodiscard]] asio::awaitable<void> wait_for_room();
+    void pause();
+    void unpause();
     void woken();
     void flush(time_point now);
     void compress_queued();
@@ -155,7 +182,9 @@ private:
     void settle() noexcept;
     void begin_end(close_info info, bool at_once);
     void advance_end(time_point now);
+    void end_soon() noexcept;
     [[nodiscard]] asio::awaitable<void> end();
+    [[nodiscard]] asio::awaitable<void> say_goodbye();
 
     void expired();
     void reschedule();
@@ -175,8 +204,9 @@ private:
     std::shared_ptr<client_state> state_;
     std::optional<session_machine> machine_;
     std::unique_ptr<deflate_link> deflate_;  // if the client negotiated compression
-    read_buffer read_;
-    parked_ptr change_waiter_;
+    session_owner* owner_ = nullptr;
+    driver driver_;
+    parked_ptr change_waiter_;  // of a coroutine of Asio's
     time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end
 
     job_queue strand_jobs_;
@@ -199,6 +229,7 @@ private:
     bool input_ended_ = false;    // the peer's side has ended before ours
     bool finished_ = false;
     bool reading_paused_ = false;
+    bool driver_paused_ = false;  // the driver waits for a change
     bool counted_ = false;
     bool connected_ = false;  // on_connect has run, or there is none: on_disconnect is due
     bool responding_ = false;  // an HTTP response has begun

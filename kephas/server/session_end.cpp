@@ -3,6 +3,7 @@
 
 #include <kephas/server/session.hpp>
 
+#include <asio/co_spawn.hpp>
 #include <asio/post.hpp>
 
 #include <algorithm>
@@ -110,7 +111,6 @@ void session::begin_end(close_info info, bool at_once) {
     if (phase_ == phase::ending) return;
     close_info_ = std::make_unique<close_info>(std::move(info));
     phase_ = phase::ending;
-    read_.direct = {};  // a read that is under way must not land in memory that the machine gives up
     // Without a deadline for the peer's answer there is still one for what we write.
     const server_options& options = *context_.options;
     const duration limit = options.close_timeout > duration::zero() ? options.close_timeout : options.write_timeout;
@@ -191,7 +191,30 @@ void session::refuse_handshake() {
     reschedule();
 }
 
+/// The driver has come to its end: what is left to do may have to wait for handlers.
+void session::end_soon() noexcept {
+    driver_ = {};
+    const auto ended = [self = shared_from_this()](const std::exception_ptr& /*end() throws nothing*/) {
+        self->settle();
+        self->owner_->ended(*self);
+    };
+    try {
+        asio::co_spawn(strand_, end(), ended);
+    } catch (...) {
+        broken();
+        ended(nullptr);
+    }
+}
+
 asio::awaitable<void> session::end() {
+    try {
+        co_await say_goodbye();
+    } catch (...) {
+        broken();
+    }
+}
+
+asio::awaitable<void> session::say_goodbye() {
     if (phase_ != phase::ending) lost();  // there was no memory for that
     cut_off();
     state_->work().watch(true);
@@ -214,7 +237,7 @@ asio::awaitable<void> session::end() {
 }
 
 /// Something has thrown: there is no memory, or the stream is the program's own. Nobody knows what was left undone, so
-/// the connection is lost; `run` ends the client.
+/// the connection is lost; `end` ends the client.
 void session::broken() noexcept {
     stream_->abort();
     context_.counters.internal_errors.fetch_add(1, std::memory_order_relaxed);

@@ -17,7 +17,9 @@ shard::shard(asio::any_io_executor executor, threading mode, std::shared_ptr<mem
       mode_{mode},
       outbox_budget_{std::move(outboxes)},
       wheel_{wheel_tick, wheel_slots, clock::now()},
-      timer_{executor_} {}
+      timer_{executor_} {
+    if (single_threaded()) sockets_ = std::make_shared<poller>(executor_);
+}
 
 slice shard::borrow_slab() {
     const auto lock = guard_if_shared();
@@ -126,6 +128,7 @@ void shard::for_each(const std::function<void(const std::shared_ptr<client_state
 void shard::stop() {
     const auto lock = guard_if_shared();
     timer_.reset();
+    if (sockets_) sockets_->stop();
 }
 
 std::unique_lock<std::mutex> shard::guard_if_shared() {

@@ -7,6 +7,7 @@
 #include <kephas/proto/session/timer_wheel.hpp>
 #include <kephas/proto/websocket/deflate_codec.hpp>
 
+#include <kephas/net/poller.hpp>
 #include <kephas/net/slab_cache.hpp>
 #include <kephas/net/steady_timer.hpp>
 
@@ -55,6 +56,8 @@ public:
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] bool single_threaded() const noexcept { return mode_ == threading::single_threaded; }
+    /// What waits for the sockets of its clients, if they share its thread; otherwise null.
+    [[nodiscard]] poller* sockets() noexcept { return sockets_.get(); }
     /// The runners of `on_strand` handlers, when all clients of the shard share its thread; otherwise null.
     [[nodiscard]] handler_pool* strand_handlers() noexcept { return strand_handlers_.get(); }
     void set_strand_handlers(std::shared_ptr<handler_pool> handlers) noexcept { strand_handlers_ = std::move(handlers); }
@@ -107,7 +110,7 @@ public:
     [[nodiscard]] std::uint64_t calls_started() const noexcept { return calls_started_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t calls_ended() const noexcept { return calls_ended_.load(std::memory_order_relaxed); }
 
-    /// No more timers: the shard lets go of its executor.
+    /// No more timers, no more sockets: the shard lets go of its executor.
     void stop();
 
 private:
@@ -118,6 +121,7 @@ private:
 
     asio::any_io_executor executor_;
     threading mode_;
+    std::shared_ptr<poller> sockets_;
     std::shared_ptr<handler_pool> strand_handlers_;
     std::weak_ptr<const client_registry> registry_;
     std::shared_ptr<memory_budget> outbox_budget_;

@@ -2,12 +2,9 @@
 #include <support/tls_client.hpp>
 #include <support/tls_server.hpp>
 
-#include <kephas/net/resumer.hpp>
 #include <kephas/net/tls_stream.hpp>
 
-#include <asio/co_spawn.hpp>
 #include <asio/error.hpp>
-#include <asio/io_context.hpp>
 
 #include <doctest/doctest.h>
 
@@ -27,7 +24,6 @@ namespace {
 /// What the test and the stream have in common.
 struct wire {
     std::string to_server;
-    resumer reader;
     bool at_end = false;                 // the peer sends nothing more, ...
     std::error_code end_code;            // ... which a socket tells with eof, and a stream of a program with nothing
     std::size_t segment = std::string::npos;  // most that one read gives
@@ -49,19 +45,19 @@ class scripted_transport final : public stream {
 public:
     explicit scripted_transport(wire& other) : wire_{other} {}
 
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
         ec.clear();
-        while (wire_.to_server.empty() && !wire_.at_end) co_await wire_.reader.suspend();
         if (wire_.to_server.empty()) {
-            ec = wire_.end_code;
-            co_return 0;
+            ec = wire_.at_end ? wire_.end_code : asio::error::would_block;
+            return 0;
         }
         buffer.slab = buffer.lender->borrow_slab();
         const std::size_t size = std::min({wire_.to_server.size(), wire_.segment, buffer.slab.size()});
         std::ranges::copy(as_bytes(wire_.to_server).first(size), buffer.slab.data());
         wire_.to_server.erase(0, size);
-        co_return size;
+        return size;
     }
+    void wait_readable(read_waiter& /*who*/) override {}  // the script reads again when there is something
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
         if (wire_.throws) throw std::runtime_error{"a transport that throws"};
         ec = wire_.write_failure;
@@ -115,7 +111,7 @@ private:
 struct outcome {
     std::string text;
     std::error_code ec;
-    bool waits = false;  // for more from the peer: the same read goes on the next time
+    bool waits = false;  // for more from the peer
 };
 
 /// A TLS stream and its client, joined by a script.
@@ -128,17 +124,22 @@ public:
         server = make_tls_stream(std::make_unique<scripted_transport>(net), std::move(rules), "plain answer");
     }
 
+    /// Reads until something comes of it, or the wire is empty.
     outcome read(mutable_bytes direct = {}) {
-        if (!reading) {
-            reading = true;
-            asio::co_spawn(context, read_once(direct), [](std::exception_ptr failure) { REQUIRE_FALSE(failure); });
-        } else if (net.reader.suspended()) {
-            net.reader.resume();
-        }
-        context.restart();
-        context.poll();
-        if (reading) return {.text = {}, .ec = {}, .waits = true};
-        return std::exchange(result, {});
+        outcome result;
+        read_buffer buffer;
+        buffer.direct = direct;
+        buffer.lender = &lender;
+        std::size_t size = 0;
+        do {
+            size = server->read_some(buffer, result.ec);
+            result.waits = result.ec == asio::error::would_block;
+        } while (result.waits && (server->pending() || !net.to_server.empty() || net.at_end));
+        if (result.waits) result.ec.clear();
+        if (direct.empty()) direct = buffer.slab.bytes();
+        result.text = as_text(direct.first(std::min(size, direct.size())));
+        if (!buffer.slab.empty()) lender.give_back_slab(std::move(buffer.slab));
+        return result;
     }
     void handshake() {
         for (int i = 0; i < 4 && !server->tls(); ++i) {
@@ -161,26 +162,10 @@ public:
         return client.take_received();
     }
 
-    asio::io_context context;
     counting_lender lender;
     wire net;
     tls_client client;
     std::unique_ptr<stream> server;
-
-private:
-    asio::awaitable<void> read_once(mutable_bytes direct) {
-        read_buffer buffer;
-        buffer.direct = direct;
-        buffer.lender = &lender;
-        const std::size_t size = co_await server->read_some(buffer, result.ec);
-        if (direct.empty()) direct = buffer.slab.bytes();
-        result.text = as_text(direct.first(std::min(size, direct.size())));
-        if (!buffer.slab.empty()) lender.give_back_slab(std::move(buffer.slab));
-        reading = false;
-    }
-
-    bool reading = false;
-    outcome result;
 };
 
 }  // namespace

@@ -24,9 +24,8 @@ class named_stream final : public stream {
 public:
     named_stream(std::unique_ptr<stream> inner, std::string address)
         : inner_{std::move(inner)}, address_{std::move(address)} {}
-    asio::awaitable<std::size_t> read_some(read_buffer& buffer, std::error_code& ec) override {
-        return inner_->read_some(buffer, ec);
-    }
+    std::size_t read_some(read_buffer& buffer, std::error_code& ec) override { return inner_->read_some(buffer, ec); }
+    void wait_readable(read_waiter& who) override { inner_->wait_readable(who); }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
         return inner_->write_some(buffers, ec);
     }

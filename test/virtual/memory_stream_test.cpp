@@ -1,4 +1,5 @@
 #include <kephas/net/memory_stream.hpp>
+#include <kephas/net/read_when_ready.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/virtual_clock.hpp>
 
@@ -36,7 +37,7 @@ struct reading_end {
         read_buffer buffer;
         buffer.lender = &slabs;
         for (;;) {
-            const std::size_t size = co_await end->read_some(buffer, ec);
+            const std::size_t size = co_await read_when_ready(*end, buffer, ec);
             if (size == 0) break;
             text += as_text(buffer.slab.view().first(size));
             ++reads;

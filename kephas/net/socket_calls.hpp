@@ -1,0 +1,23 @@
+#pragma once
+
+#include <kephas/net/stream.hpp>
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <system_error>
+
+/// The system calls behind `stream` for a TCP or Unix stream socket that does not block.
+namespace kephas::socket_calls {
+
+/// Messages leave at once (TCP_NODELAY); nothing for a Unix socket.
+void send_at_once(int fd) noexcept;
+[[nodiscard]] std::size_t read_some(int fd, read_buffer& buffer, std::error_code& ec);
+[[nodiscard]] std::size_t write_some(int fd, std::span<const bytes_view> buffers, std::error_code& ec) noexcept;
+/// Closing will reset the connection.
+void reset_on_close(int fd) noexcept;
+[[nodiscard]] bool peer_gone(int fd) noexcept;
+[[nodiscard]] std::size_t unacknowledged(int fd) noexcept;
+[[nodiscard]] std::string remote_address(int fd);
+
+}  // namespace kephas::socket_calls
