@@ -45,7 +45,7 @@ struct callback_outcome {
 
 void session::start(session_owner& owner) {
     owner_ = &owner;
-    asio::co_spawn(strand_, begin(), [self = shared_from_this()](const std::exception_ptr& /*it throws nothing*/) {
+    asio::co_spawn(strand(), begin(), [self = shared_from_this()](const std::exception_ptr& /*it throws nothing*/) {
         self->begun();
     });
 }
@@ -88,7 +88,7 @@ asio::awaitable<bool> session::open() {
         co_return false;
     }
     const bool wants_upgrade = request->header("upgrade").has_value();
-    if (role_->path.empty() || request->path != role_->path) {
+    if (opening_->role->path.empty() || request->path != opening_->role->path) {
         co_await serve_http(*request);
         co_return false;
     }
@@ -168,7 +168,7 @@ asio::awaitable<void> session::serve_http(const http::request& request) {
         http::response response = http::text_response(http::status_code::ok, to_prometheus(context_.stats()));
         response.headers = {{"Content-Type", std::string{http::metrics_text::content_type}}, {"Cache-Control", "no-store"}};
         co_await respond(response, is_head);
-    } else if (role_->files && !context_.options->files.empty()) {
+    } else if (opening_->role->files && !context_.options->files.empty()) {
         co_await respond_file(request, is_head);
     } else {
         co_await respond(http::text_response(http::status_code::not_found, "not found\n"), is_head);
@@ -184,7 +184,7 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
         ~share_of_memory() { gate.end_response(bytes); }
     } share{*context_.gate};
     // On the handler pool: a disk may be slow, and this thread has other connections.
-    state_ = std::make_shared<client_state>(client_facts{}, home_, strand_, context_.options);
+    state_ = std::make_shared<client_state>(client_facts{}, home_, strand(), context_.options);
     co_await run_callback([this, &request, &response, &share]() -> asio::awaitable<void> {
         const auto has_room = [&share](std::size_t size) {
             share.refused = !share.gate.begin_response(size);
@@ -205,7 +205,7 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
 
 bool session::serves_metrics(const http::request& request) const {
     const std::string& path = context_.options->metrics_path;
-    if (path.empty() || request.path != path || !role_->path.empty()) return false;
+    if (path.empty() || request.path != path || !opening_->role->path.empty()) return false;
     std::string address = remote_address();
     if (address == "unix") return context_.metrics_peers.contains(std::nullopt);
     // Of a link-local peer it has a zone, "[fe80::1%eth0]:80", by which nobody is told from anybody else.
@@ -219,11 +219,14 @@ std::optional<refusal_reason> session::identify(const http::request& request) {
     if (!place_.behind_proxy()) return std::nullopt;
     const auto header = request.header("x-forwarded-for");
     const auto address = header ? http::forwarded_for(*header, context_.gate->trusted()) : std::nullopt;
-    if (address) forwarded_ = std::make_unique<std::string>(address->to_string());
+    if (address) opening_->forwarded = address->to_string();
     return context_.gate->identify(place_, address, clock::now());
 }
 
-std::string session::remote_address() const { return forwarded_ ? *forwarded_ : stream_->remote_address(); }
+std::string session::remote_address() const {
+    const bool forwarded = opening_ && !opening_->forwarded.empty();
+    return forwarded ? opening_->forwarded : stream_->remote_address();
+}
 
 void session::count_refusal(refusal_reason reason, std::string_view what) {
     context_.gate->refused(reason, remote_address(), clock::now(), what);
@@ -348,7 +351,7 @@ std::unique_ptr<refused_handshake> session::admit(const http::request& request, 
     facts.query_string = request.query_string;
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
-    state_ = std::make_shared<client_state>(std::move(facts), home_, strand_, context_.options);
+    state_ = std::make_shared<client_state>(std::move(facts), home_, strand(), context_.options);
     if (deflate_ && deflate_->compresses()) {
         state_->compress_from(options.deflate.threshold, deflate_->shared_window());
     }
@@ -403,7 +406,7 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     }
     deadline_ = time_point::max();
     place_.opened();
-    forwarded_.reset();  // the client knows it
+    opening_.reset();  // the client knows its address
     state_->bind(*this);
     phase_ = phase::connecting;
     context_.counters.opened.fetch_add(1, std::memory_order_relaxed);

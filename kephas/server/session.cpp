@@ -26,9 +26,9 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
                  std::unique_ptr<stream> transport, std::shared_ptr<const listener_role> role)
     : context_{context},
       home_{std::move(home)},
-      strand_{std::move(strand)},
       stream_{std::move(transport)},
-      role_{std::move(role)} {
+      opening_{std::make_unique<opening>(opening{std::move(role), {}})} {
+    if (!home_->single_threaded()) own_strand_ = std::make_unique<asio::any_io_executor>(std::move(strand));
     if (context_.options->handshake_timeout > duration::zero()) {
         deadline_ = clock::now() + context_.options->handshake_timeout;
     }
@@ -54,7 +54,7 @@ public:
     explicit wait_for_turn(session& self) noexcept : self_{self} {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> /*driver*/) const {
-        asio::post(self_.strand_, [self = self_.shared_from_this()] { self->resume(); });
+        asio::post(self_.strand(), [self = self_.shared_from_this()] { self->resume(); });
     }
     void await_resume() const noexcept {}
 
@@ -180,7 +180,7 @@ bool session::take_controls() {
     bool any = false;
     std::array<std::byte, websocket::max_control_frame> buffer;
     // The answer to a close frame waits for nothing: there is always room for it, and no event comes after it.
-    while (held_control_.empty() || machine_->close_was_received()) {
+    while (!held_ || held_->control.empty() || machine_->close_was_received()) {
         const std::size_t size = machine_->poll_control(buffer);
         if (size == 0) break;
         const bytes_view frame = bytes_view{buffer}.first(size);
@@ -188,7 +188,7 @@ bool session::take_controls() {
         if (is_close) {
             state_->out().close(frame);  // the answer to theirs, behind what is queued
         } else if (!state_->out().push_control(frame)) {
-            held_control_ = slice::copy(frame);
+            held().control = slice::copy(frame);
             return false;
         }
         any = true;
@@ -198,7 +198,7 @@ bool session::take_controls() {
 
 bool session::paused() const {
     if (phase_ != phase::open || closing_) return false;
-    if (!held_.empty() || !held_control_.empty()) return true;
+    if (held_) return true;
     handler_work& work = state_->work();
     if (work.bytes_full()) return true;
     // A handler that awaits an answer of this client's must get it, however many wait with it.
@@ -291,13 +291,13 @@ void session::writable(std::error_code ec) {
 }
 
 void session::send_now(outbound_frame frame) {
-    if (held_.empty()) {
+    if (!held_ || held_->replies.empty()) {
         outbox& out = state_->out();
         if (out.push(std::move(frame), overflow_policy::wait) != send_status::full) return;
         flush(clock::now());
         if (out.push(std::move(frame), overflow_policy::wait) != send_status::full) return;
     }
-    held_.push_back(std::move(frame));  // reading stops until it is gone
+    held().replies.push_back(std::move(frame));  // reading stops until it is gone
 }
 
 void session::woken() {
@@ -314,16 +314,28 @@ void session::woken() {
 
 /// What the outbox had no room for goes there as far as it has some now. True if anything went.
 bool session::queue_held() {
+    if (!held_) return false;
     bool any = false;
-    if (!held_control_.empty() && state_->out().push_control(held_control_.view())) {
-        held_control_ = slice{};
+    if (!held_->control.empty() && state_->out().push_control(held_->control.view())) {
+        held_->control = slice{};
         any = true;
     }
-    while (!held_.empty() && state_->out().push(std::move(held_.front()), overflow_policy::wait) != send_status::full) {
-        held_.erase(held_.begin());
+    auto& replies = held_->replies;
+    while (!replies.empty() && state_->out().push(std::move(replies.front()), overflow_policy::wait) != send_status::full) {
+        replies.erase(replies.begin());
         any = true;
     }
+    forget_held_if_empty();
     return any;
+}
+
+session::held_output& session::held() {
+    if (!held_) held_ = std::make_unique<held_output>();
+    return *held_;
+}
+
+void session::forget_held_if_empty() noexcept {
+    if (held_ && held_->replies.empty() && held_->control.empty()) held_.reset();
 }
 
 /// While the byte limit stops reading no answer can come, and the handlers that wait for one may be what holds the bytes.
@@ -344,7 +356,7 @@ asio::awaitable<void> session::wait_for_change() {
 void session::notify_change() {
     if (change_waiter_) std::exchange(change_waiter_, nullptr)->resume();
     if (!driver_paused_) return;
-    asio::post(strand_, [self = shared_from_this()] { self->resume(); });
+    asio::post(strand(), [self = shared_from_this()] { self->resume(); });
     driver_paused_ = false;
 }
 
@@ -352,7 +364,7 @@ void session::timer_expired() noexcept {
     if (home_->single_threaded()) {
         guarded([this] { expired(); });
     } else {
-        asio::post(strand_, [weak = weak_from_this()] {
+        asio::post(strand(), [weak = weak_from_this()] {
             if (const auto self = weak.lock()) self->guarded([&self] { self->expired(); });
         });
     }

@@ -80,7 +80,9 @@ public:
     void request_cancel(close_code code);
     /// Ends the connection with a reset.
     void request_cut();
-    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return strand_; }
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept {
+        return own_strand_ ? *own_strand_ : home_->executor();
+    }
 
     void timer_expired() noexcept override;
     void readable() noexcept override { resume(); }
@@ -89,6 +91,17 @@ public:
     [[nodiscard]] bool on_strand() const noexcept override { return true; }
 
 private:
+    /// What only the handshake needs.
+    struct opening {
+        std::shared_ptr<const listener_role> role;
+        std::string forwarded;  // the address behind a proxy
+    };
+    /// What the outbox had no room for; one of the two is there.
+    struct held_output {
+        std::vector<outbound_frame> replies;  // of the strand's own
+        slice control;                        // a control frame
+    };
+
     // the opening handshake (handshake.cpp)
     [[nodiscard]] asio::awaitable<void> begin();
     void begun() noexcept;
@@ -139,6 +152,8 @@ private:
     void flush(time_point now);
     void compress_queued();
     [[nodiscard]] bool queue_held();
+    [[nodiscard]] held_output& held();
+    void forget_held_if_empty() noexcept;
     void end_hopeless_calls();
     void writable(std::error_code ec);
     void send_now(outbound_frame frame);
@@ -196,11 +211,10 @@ private:
 
     server_context& context_;
     std::shared_ptr<shard> home_;
-    asio::any_io_executor strand_;
+    std::unique_ptr<asio::any_io_executor> own_strand_;  // null where all clients of the shard have the same
     std::unique_ptr<stream> stream_;
-    std::shared_ptr<const listener_role> role_;
+    std::unique_ptr<opening> opening_;  // until the connection is open
     connection_gate::place place_;
-    std::unique_ptr<std::string> forwarded_;  // the address behind a proxy, until there is a client
     std::shared_ptr<client_state> state_;
     std::optional<session_machine> machine_;
     std::unique_ptr<deflate_link> deflate_;  // if the client negotiated compression
@@ -210,10 +224,9 @@ private:
     time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end
 
     job_queue strand_jobs_;
-    std::vector<job> serial_batch_;
+    std::unique_ptr<std::vector<job>> serial_batch_;  // made for the first one
     std::shared_ptr<burst> pool_batch_;
-    std::vector<outbound_frame> held_;  // replies of the strand's own for which the outbox had no room
-    slice held_control_;                // the same for a control frame
+    std::unique_ptr<held_output> held_;  // null while nothing is held
 
     std::unique_ptr<close_info> close_info_;  // once it is known
     std::size_t discarded_ = 0;               // bytes read after the end has begun

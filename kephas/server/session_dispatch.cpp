@@ -139,7 +139,9 @@ job& session::add_job(const route& target) {
         if (target.policy != dispatch::on_strand) state_->work().share();
         switch (target.policy) {
             case dispatch::on_strand: return strand_jobs_.add();
-            case dispatch::serial: return serial_batch_.emplace_back();
+            case dispatch::serial:
+                if (!serial_batch_) serial_batch_ = std::make_unique<std::vector<job>>();
+                return serial_batch_->emplace_back();
             case dispatch::pool: break;
         }
         if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
@@ -175,12 +177,12 @@ void session::start_handlers() {
         leave_slab(pool_batch_->jobs(), pool_batch_->storage());
         context_.handlers->submit(assign(std::exchange(pool_batch_, nullptr)));
     }
-    if (!serial_batch_.empty()) {
+    if (serial_batch_ && !serial_batch_->empty()) {
         slice storage;
-        leave_slab(serial_batch_, storage);
+        leave_slab(*serial_batch_, storage);
         bool needs_worker = false;
-        for (job& work : serial_batch_) needs_worker |= state_->work().push_serial(std::move(work));
-        serial_batch_.clear();
+        for (job& work : *serial_batch_) needs_worker |= state_->work().push_serial(std::move(work));
+        serial_batch_->clear();
         if (needs_worker) context_.handlers->submit(assign(state_));
     }
     const auto leave_for_the_strand = [this] {
@@ -193,7 +195,7 @@ void session::start_handlers() {
         strand_active_ = true;
         assignment work = assign(shared_from_this());
         if (handler_pool* here = home_->strand_handlers()) here->work_here(std::move(work));
-        else context_.handlers->work_once(strand_, std::move(work));
+        else context_.handlers->work_once(strand(), std::move(work));
     }
     leave_for_the_strand();  // nothing is left unless a handler has suspended, now or earlier
 }

@@ -120,7 +120,8 @@ void session::begin_end(close_info info, bool at_once) {
     state_->left();
     state_->work().cancel();
     state_->work().watch(true);
-    held_.clear();
+    if (held_) held_->replies.clear();
+    forget_held_if_empty();
     if (at_once) {
         finished_ = true;
         cut_off();
@@ -152,7 +153,7 @@ void session::advance_end(time_point now) {
 }
 
 void session::request_leave(close_code code) {
-    asio::post(strand_, [self = shared_from_this(), code] {
+    asio::post(strand(), [self = shared_from_this(), code] {
         self->guarded([&] {
             if (self->phase_ == phase::handshake) self->refuse_handshake();
             else self->state_->start_leaving(code);
@@ -161,7 +162,7 @@ void session::request_leave(close_code code) {
 }
 
 void session::request_cancel(close_code code) {
-    asio::post(strand_, [self = shared_from_this(), code] {
+    asio::post(strand(), [self = shared_from_this(), code] {
         self->guarded([&] {
             if (self->state_) self->state_->work().cancel();  // also of authorize
             if (self->phase_ == phase::handshake) self->stream_->close();
@@ -171,7 +172,7 @@ void session::request_cancel(close_code code) {
 }
 
 void session::request_cut() {
-    asio::post(strand_, [self = shared_from_this()] {
+    asio::post(strand(), [self = shared_from_this()] {
         self->stream_->abort();
         if (self->phase_ == phase::open || self->phase_ == phase::ending) self->guarded([&self] { self->lost(); });
     });
@@ -199,7 +200,7 @@ void session::end_soon() noexcept {
         self->owner_->ended(*self);
     };
     try {
-        asio::co_spawn(strand_, end(), ended);
+        asio::co_spawn(strand(), end(), ended);
     } catch (...) {
         broken();
         ended(nullptr);
