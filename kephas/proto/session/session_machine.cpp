@@ -31,14 +31,22 @@ constexpr std::size_t steady_read = 16 * 1024;   // of an unfinished message, pe
             .max_empty_fragments = options.max_empty_fragments};
 }
 
+[[nodiscard]] token_rate message_rate(const session_options& options) noexcept {
+    return {options.messages_per_second, options.message_burst};
+}
+
+[[nodiscard]] token_rate control_rate(const session_options& options) noexcept {
+    return {options.controls_per_second, options.control_burst};
+}
+
 }  // namespace
 
 session_machine::session_machine(websocket::role role, const session_options& options, time_point now,
                                  std::uint64_t mask_seed)
     : decoder_{role, decoding(options)},
       options_{&options},
-      messages_{options.messages_per_second, options.message_burst, now},
-      controls_{options.controls_per_second, options.control_burst, now},
+      messages_{message_rate(options), now},
+      controls_{control_rate(options), now},
       now_{now},
       last_read_{now},
       last_ping_{now},
@@ -112,7 +120,7 @@ std::optional<session_event> session_machine::poll_event() {
         if (frame && !websocket::is_control(frame->op)) [[likely]] {
             message_started_ = never;
             if (close_was_sent()) continue;  // only the peer's close frame still matters
-            if (messages_.take(now_)) return message_received{frame->op, std::move(frame->payload)};
+            if (messages_.take(message_rate(*options_), now_)) return message_received{frame->op, std::move(frame->payload)};
             fail(end::message_rate);
             return report_failure();
         }
@@ -138,7 +146,7 @@ bool session_machine::pending_input() const noexcept {
 bool session_machine::charge(std::size_t count, time_point now) {
     observe(now);
     if (end_ != end::none) return false;
-    if (messages_.take(now_, static_cast<double>(count))) return true;
+    if (messages_.take(message_rate(*options_), now_, static_cast<double>(count))) return true;
     fail(end::message_rate);
     return false;
 }
@@ -224,7 +232,7 @@ std::optional<session_event> session_machine::convert_control(websocket::decoded
         return received;
     }
     if (close_was_sent()) return std::nullopt;
-    if (!controls_.take(now_)) {
+    if (!controls_.take(control_rate(*options_), now_)) {
         fail(end::control_rate);
         return report_failure();
     }
