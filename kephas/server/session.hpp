@@ -165,6 +165,7 @@ private:
     void settle_call(jsonrpc::message& element);
     void settle_calls(const message_received& message);
     [[nodiscard]] job& add_job(const route& target);
+    [[nodiscard]] job& add_shared_job(dispatch policy);
     void submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload);
     void count_messages() noexcept;
     void start_handlers();

@@ -135,22 +135,20 @@ void session::settle_calls(const message_received& message) {
 
 /// A job at the end of the queue for `target`; the caller fills it, and begins it.
 job& session::add_job(const route& target) {
-    const auto queue = [&]() -> job& {
-        if (target.policy != dispatch::on_strand) state_->work().share();
-        switch (target.policy) {
-            case dispatch::on_strand: return strand_jobs_.add();
-            case dispatch::serial:
-                if (!serial_batch_) serial_batch_ = std::make_unique<std::vector<job>>();
-                return serial_batch_->emplace_back();
-            case dispatch::pool: break;
-        }
-        if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
-        return pool_batch_->add();
-    };
-    job& work = queue();
+    job& work = target.policy == dispatch::on_strand ? strand_jobs_.add() : add_shared_job(target.policy);
     work.target = &target;
     ++jobs_;
     return work;
+}
+
+job& session::add_shared_job(dispatch policy) {
+    state_->work().share();
+    if (policy == dispatch::serial) {
+        if (!serial_batch_) serial_batch_ = std::make_unique<std::vector<job>>();
+        return serial_batch_->emplace_back();
+    }
+    if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
+    return pool_batch_->add();
 }
 
 void session::submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload) {
