@@ -1,4 +1,8 @@
 // Everything at once from many threads. ThreadSanitizer says whether it was right; without it, nothing may be lost.
+#include <kephas/base/error.hpp>
+
+#include <kephas/server/call_table.hpp>
+
 #include <support/gate.hpp>
 #include <support/running_server.hpp>
 #include <support/test_client.hpp>
@@ -12,6 +16,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <future>
 #include <random>
 
@@ -215,6 +220,51 @@ TEST_CASE("many threads close, abort and send to the same clients") {
         peers.clear();
         CHECK(eventually([&] { return connected == 0; }));
         for (const client& who : all) CHECK_FALSE(who.is_alive());
+    }
+}
+
+TEST_CASE("what many threads attach while the headers of the handshake go is not lost with them") {
+    for (int round = 0; round < 20; ++round) {
+        std::promise<client> arrived;
+        router routes;
+        routes.on_connect([&](client who) -> asio::awaitable<void> {
+            arrived.set_value(std::move(who));
+            co_return;  // from here on the headers go
+        });
+        running_server server{std::move(routes), many_threads()};
+        const auto peer = test_client::open(server.port());
+        const client who = arrived.get_future().get();
+        on_threads(3, [&](unsigned t) {
+            if (t > 0) who.attach(std::make_shared<unsigned>(t));
+            for (int i = 0; i < 50; ++i) {
+                const auto host = who.header("host");  // it is there still, or it is not
+                if (host) CHECK_FALSE(host->empty());
+                CHECK_FALSE(who.close_info().has_value());
+                if (t > 0) CHECK(who.attachment<unsigned>() != nullptr);
+            }
+        });
+        CHECK(who.attachment<unsigned>() != nullptr);
+        CHECK(eventually([&] { return !who.header("host").has_value(); }));
+        CHECK(who.attachment<unsigned>() != nullptr);
+    }
+}
+
+TEST_CASE("of the first calls of a client, which many threads make while it leaves, none is forgotten") {
+    for (int round = 0; round < 200; ++round) {
+        call_table calls;
+        std::array<std::shared_ptr<pending_call>, 3> opened;
+        on_threads(4, [&](unsigned t) {
+            if (t == 3) return calls.close();
+            std::uint64_t id = 0;
+            std::error_code ec;
+            (void)calls.any_pending();
+            opened[t] = calls.open(3, id, ec);
+            CHECK((opened[t] != nullptr || ec == errc::closed));
+        });
+        for (const auto& call : opened) {
+            if (call) CHECK(call->failure == errc::closed);
+        }
+        CHECK_FALSE(calls.any_pending());
     }
 }
 
