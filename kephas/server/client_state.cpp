@@ -4,7 +4,6 @@
 
 #include <kephas/server/options.hpp>
 #include <kephas/server/session.hpp>
-#include <kephas/server/shard.hpp>
 
 #include <algorithm>
 #include <array>
@@ -12,14 +11,12 @@
 
 namespace kephas {
 
-client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand,
-                           std::shared_ptr<const server_options> options)
+client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand)
     : id_{facts.id},
       remote_address_{std::move(facts.remote_address)},
       home_{std::move(home)},
-      options_{std::move(options)},
-      outbox_{options_->outbox, home_->outbox_budget(), *this},
-      work_{options_->in_flight} {
+      outbox_{home_->options().outbox, home_->outbox_budget(), *this},
+      work_{home_->options().in_flight} {
     if (!home_->single_threaded()) strand_ = std::make_unique<asio::any_io_executor>(strand);
     if (!facts.identity.empty() || !facts.subprotocol.empty() || !facts.query_string.empty()) {
         texts_ = std::make_unique<optional_texts>(optional_texts{
@@ -145,7 +142,7 @@ std::optional<close_code> client_state::leaving() const noexcept {
 void client_state::trim_headers() {
     const std::lock_guard lock{mutex_};
     if (!extras_) return;
-    const auto& keep = options_->keep_headers;
+    const auto& keep = options().keep_headers;
     std::vector<http::header>& headers = extras_->headers;
     std::erase_if(headers, [&](const http::header& header) {
         return std::ranges::none_of(keep, [&](const std::string& name) {

@@ -10,6 +10,7 @@
 #include <kephas/server/close_info.hpp>
 #include <kephas/server/handler_work.hpp>
 #include <kephas/server/outbox.hpp>
+#include <kephas/server/shard.hpp>
 
 #include <any>
 #include <atomic>
@@ -22,7 +23,6 @@
 namespace kephas {
 
 class session;
-class shard;
 struct server_options;
 
 /// What is known of a client before it is registered.
@@ -39,15 +39,14 @@ struct client_facts {
 /// connection has gone. Concurrency: everything from any thread, except what says "strand".
 class client_state final : public std::enable_shared_from_this<client_state>, public outbox_owner, public job_source {
 public:
-    client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand,
-                 std::shared_ptr<const server_options> options);
+    client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand);
 
     [[nodiscard]] const uuid& id() const noexcept { return id_; }
     [[nodiscard]] const std::string& identity() const noexcept { return texts().identity; }
     [[nodiscard]] const std::string& remote_address() const noexcept { return remote_address_; }
     [[nodiscard]] const std::string& subprotocol() const noexcept { return texts().subprotocol; }
     [[nodiscard]] const std::string& query_string() const noexcept { return texts().query_string; }
-    [[nodiscard]] const server_options& options() const noexcept { return *options_; }
+    [[nodiscard]] const server_options& options() const noexcept { return home_->options(); }
     /// Its own, in a shard whose clients do not share one.
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return *strand_; }
     [[nodiscard]] const std::shared_ptr<shard>& home() const noexcept { return home_; }
@@ -142,7 +141,6 @@ private:
     std::unique_ptr<optional_texts> texts_;
     std::shared_ptr<shard> home_;
     std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same
-    std::shared_ptr<const server_options> options_;
     session* session_ = nullptr;
 
     kephas::outbox outbox_;

@@ -184,7 +184,7 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
         ~share_of_memory() { gate.end_response(bytes); }
     } share{*context_.gate};
     // On the handler pool: a disk may be slow, and this thread has other connections.
-    state_ = std::make_shared<client_state>(client_facts{}, home_, strand(), context_.options);
+    state_ = std::make_shared<client_state>(client_facts{}, home_, strand());
     co_await run_callback([this, &request, &response, &share]() -> asio::awaitable<void> {
         const auto has_room = [&share](std::size_t size) {
             share.refused = !share.gate.begin_response(size);
@@ -351,7 +351,7 @@ std::unique_ptr<refused_handshake> session::admit(const http::request& request, 
     facts.query_string = request.query_string;
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
-    state_ = std::make_shared<client_state>(std::move(facts), home_, strand(), context_.options);
+    state_ = std::make_shared<client_state>(std::move(facts), home_, strand());
     if (deflate_ && deflate_->compresses()) {
         state_->compress_from(options.deflate.threshold, deflate_->shared_window());
     }

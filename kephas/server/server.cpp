@@ -166,7 +166,8 @@ void server::implementation::make_owned_parts() {
         auto& context = *contexts_.emplace_back(std::make_unique<asio::io_context>(1));
         const asio::any_io_executor executor = context.get_executor();
         auto& shard = *registry_->shards.emplace_back(
-            std::make_shared<kephas::shard>(executor, shard::threading::single_threaded, outbox_budget_));
+            std::make_shared<kephas::shard>(executor, shard::threading::single_threaded, context_.options,
+                                            outbox_budget_));
         shard.set_strand_handlers(std::make_shared<handler_pool>(
             context_.routes, executor, [executor] { return executor; }, 1, handler_counters_, context_.log));
     }
@@ -185,7 +186,8 @@ void server::implementation::make_owned_parts() {
 
 void server::implementation::make_embedded_parts() {
     const server_options& options = *context_.options;
-    registry_->shards.push_back(std::make_shared<shard>(executor_, shard::threading::shared, outbox_budget_));
+    registry_->shards.push_back(
+        std::make_shared<shard>(executor_, shard::threading::shared, context_.options, outbox_budget_));
     const unsigned threads = or_cores(options.handler_concurrency);
     if (options.handler_executor) {
         const asio::any_io_executor executor = options.handler_executor;

@@ -12,9 +12,11 @@ constexpr auto wheel_tick = std::chrono::milliseconds{10};
 constexpr std::size_t wheel_slots = 1024;
 }  // namespace
 
-shard::shard(asio::any_io_executor executor, threading mode, std::shared_ptr<memory_budget> outboxes)
+shard::shard(asio::any_io_executor executor, threading mode, std::shared_ptr<const server_options> options,
+             std::shared_ptr<memory_budget> outboxes)
     : executor_{std::move(executor)},
       mode_{mode},
+      options_{std::move(options)},
       outbox_budget_{std::move(outboxes)},
       wheel_{wheel_tick, wheel_slots, clock::now()},
       timer_{executor_} {

@@ -31,6 +31,7 @@ namespace kephas {
 class client_state;
 class handler_pool;
 struct client_registry;
+struct server_options;
 
 /// Something with a deadline on a shard's wheel.
 class timer_target : public timer_entry {
@@ -52,9 +53,11 @@ public:
     enum class threading : bool { single_threaded, shared };
 
     /// `outboxes` is what the outboxes of all shards together may hold.
-    shard(asio::any_io_executor executor, threading mode, std::shared_ptr<memory_budget> outboxes);
+    shard(asio::any_io_executor executor, threading mode, std::shared_ptr<const server_options> options,
+          std::shared_ptr<memory_budget> outboxes);
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] const server_options& options() const noexcept { return *options_; }
     [[nodiscard]] bool single_threaded() const noexcept { return mode_ == threading::single_threaded; }
     /// What waits for the sockets of its clients, if they share its thread; otherwise null.
     [[nodiscard]] poller* sockets() noexcept { return sockets_.get(); }
@@ -124,6 +127,7 @@ private:
     std::shared_ptr<poller> sockets_;
     std::shared_ptr<handler_pool> strand_handlers_;
     std::weak_ptr<const client_registry> registry_;
+    std::shared_ptr<const server_options> options_;  // its clients refer to them
     std::shared_ptr<memory_budget> outbox_budget_;
 
     std::mutex mutex_;  // the wheel and the slabs, when several threads run the shard
