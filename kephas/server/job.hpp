@@ -59,6 +59,12 @@ public:
         if (empty()) clear();
         return true;
     }
+    /// Gives its memory back if it is empty.
+    void trim() noexcept {
+        if (!empty()) return;
+        jobs_ = std::vector<job>{};
+        next_ = 0;
+    }
     [[nodiscard]] std::span<job> waiting() noexcept { return std::span{jobs_}.subspan(next_); }
 
 private:

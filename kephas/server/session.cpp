@@ -408,6 +408,8 @@ void session::expired() {
             if (reading_paused_ && stream_->peer_gone()) departing(now);
             process(now);
             state_->out().trim();
+            strand_jobs_.trim();
+            if (serial_batch_ && serial_batch_->empty()) serial_batch_.reset();
             break;
         case phase::ending:
             if (now >= deadline_) {

@@ -43,6 +43,26 @@ TEST_CASE("a queue of jobs that never runs empty does not grow") {
     CHECK(highest - lowest < 16);
 }
 
+TEST_CASE("a queue of jobs gives its memory back when it is empty, and not before") {
+    job_queue queue;
+    queue.trim();
+    for (std::size_t i = 1; i <= 3; ++i) queue.add().counted_bytes = i;
+    job first;
+    REQUIRE(queue.pop(first));
+    queue.trim();
+    CHECK(queue.size() == 2);
+    for (std::size_t i = 2; i <= 3; ++i) {
+        REQUIRE(queue.pop(first));
+        CHECK(first.counted_bytes == i);
+    }
+    queue.trim();
+    CHECK(queue.empty());
+    queue.add().counted_bytes = 4;
+    REQUIRE(queue.pop(first));
+    CHECK(first.counted_bytes == 4);
+    CHECK_FALSE(queue.pop(first));
+}
+
 TEST_CASE("messages without bytes count when a pending call lifts the limit on messages") {
     const in_flight_options limits{.messages = 4, .bytes = 1024};
     handler_work work{limits};
