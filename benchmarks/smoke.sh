@@ -120,6 +120,24 @@ done <<SHAPES
 SHAPES
 run 5 --depth 4 --seconds 0.05 --warmup 0.01
 
+# connections that come and go: each ends as it should, or the run does not
+while read -r connections messages more; do
+    [ $scheme = ws ] || continue  # not over TLS
+    # shellcheck disable=SC2086  # the options are words
+    report=$("$bench" "$url" --pid "$server" --json --verify --reconnect \
+        --connections "$connections" --messages "$messages" $more) || exit 1
+    case $report in
+        *'"loop":"reconnect"'*"\"messages\":$messages,"*"\"clean_closes\":$messages}") ;;
+        *) echo "$report: not $messages connections"; exit 1 ;;
+    esac
+done <<SHAPES
+1 30
+50 1000
+10 501 --threads 3 --command 0x0100 --size 0
+20 100 --text --size 70000
+3 30 --size 1048576
+SHAPES
+
 # each message of an open loop that was due counts, and no other
 run 5 --rate 2000 --seconds 0.1 --warmup 0.02
 measured 200

@@ -36,7 +36,8 @@ tls_settings::tls_settings(bool insecure)
     SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
 }
 
-channel::channel(channel&& other) noexcept : fd_{std::exchange(other.fd_, -1)}, ssl_{std::move(other.ssl_)} {}
+channel::channel(channel&& other) noexcept
+    : fd_{std::exchange(other.fd_, -1)}, lost_{other.lost_}, ssl_{std::move(other.ssl_)} {}
 
 channel::~channel() {
     if (fd_ >= 0) ::close(fd_);
@@ -69,7 +70,10 @@ ssize_t channel::read(std::span<std::uint8_t> to) noexcept {
         return got > 0 ? got : tls_result(got);
     }
     const ssize_t got = recv(fd_, to.data(), to.size(), 0);
-    return got >= 0 ? got : errno == EAGAIN || errno == EINTR ? would_block : ended;
+    if (got >= 0) return got;
+    if (errno == EAGAIN || errno == EINTR) return would_block;
+    lost_ = true;
+    return ended;
 }
 
 ssize_t channel::write(std::span<const std::uint8_t> from) noexcept {

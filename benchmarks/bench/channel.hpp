@@ -57,6 +57,9 @@ public:
     /// The same. After `would_block` the next call has to begin with the same bytes.
     ssize_t write(std::span<const std::uint8_t> from) noexcept;
 
+    /// Whether it ended by an error, and not because the peer has sent all. Only without TLS.
+    [[nodiscard]] bool lost() const noexcept { return lost_; }
+
     /// Whether read() would return bytes that the socket no longer announces.
     [[nodiscard]] bool has_more() const noexcept { return ssl_ && SSL_has_pending(ssl_.get()) == 1; }
 
@@ -64,6 +67,7 @@ private:
     [[nodiscard]] ssize_t tls_result(int count) const noexcept;
 
     int fd_;
+    bool lost_ = false;
     std::unique_ptr<SSL, decltype(&SSL_free)> ssl_{nullptr, &SSL_free};
 };
 

@@ -12,7 +12,7 @@ constexpr std::uint8_t final_bit = 0x80;
 constexpr std::uint8_t close_opcode = 0x8;
 constexpr std::uint8_t ping_opcode = 0x9;
 constexpr std::uint8_t pong_opcode = 0xA;
-constexpr std::array<std::uint8_t, 7> farewell{'g', 'o', 'o', 'd', 'b', 'y', 'e'};
+constexpr std::array<std::uint8_t, 7> last_words{'g', 'o', 'o', 'd', 'b', 'y', 'e'};
 constexpr std::array<std::uint8_t, 2> normal_closure{1000 >> 8U, 1000 & 0xFFU};
 
 /// Bytes for a reader: printable ones as they are, others as \xNN.
@@ -45,14 +45,17 @@ std::string described(std::uint8_t first, std::uint64_t length) {
 
 }  // namespace
 
-connection::connection(channel c, std::size_t index, const options& o, workload& w, recorder& r)
+connection::connection(channel c, std::size_t index, const options& o, workload& w, recorder& r, std::uint64_t first)
     : channel_{std::move(c)},
       index_{index},
       workload_{w},
       recorder_{r},
       verify_{o.verify},
       ordered_{o.verify ? !o.unordered : !w.numbered()},
-      open_loop_{o.rate.has_value()} {}
+      open_loop_{o.rate.has_value()},
+      oldest_{first},
+      next_sent_{first},
+      next_due_{first} {}
 
 void connection::ask(std::int64_t intended) {
     if (next_due_ - oldest_ == ring_.size()) grow();
@@ -75,10 +78,14 @@ bool connection::in_flight(std::uint64_t number) const noexcept {
     return number >= oldest_ && number < next_sent_ && !at(number).answered;
 }
 
-void connection::leave() {
+void connection::leave(farewell how) {
     leaving_ = true;
-    for (const auto& frame : {masked_control(ping_opcode, farewell), masked_control(close_opcode, normal_closure)})
+    pinged_ = how == farewell::ping_and_close;
+    const auto add = [this](const std::vector<std::uint8_t>& frame) {
         control_.insert(control_.end(), frame.begin(), frame.end());
+    };
+    if (pinged_) add(masked_control(ping_opcode, last_words));
+    add(masked_control(close_opcode, normal_closure));
 }
 
 bool connection::send_control() {
@@ -261,7 +268,7 @@ void connection::end_control() {
         control_.insert(control_.end(), pong.begin(), pong.end());
     } else if (opcode == pong_opcode) {
         got_pong_ =
-            got_pong_ || (leaving_ && std::equal(payload.begin(), payload.end(), farewell.begin(), farewell.end()));
+            got_pong_ || (leaving_ && std::equal(payload.begin(), payload.end(), last_words.begin(), last_words.end()));
     } else if (opcode == close_opcode && leaving_) {
         got_close_ = payload.size() < 2 ? payload.empty()
                                         : std::equal(payload.begin(), payload.begin() + 2, normal_closure.begin());

@@ -36,20 +36,26 @@ struct recorder {
     }
 };
 
+/// How a client takes its leave.
+enum class farewell : std::uint8_t { close, ping_and_close };
+
 /// One client: sends the messages that it is asked to, in order, and checks each reply. It owns no bytes of messages;
 /// what it still has to send follows from their numbers.
 class connection {
 public:
-    /// `index` is its number among all connections, for complaints. The rest must outlive it.
-    connection(channel, std::size_t index, const options&, workload&, recorder&);
+    /// `index` is its number among all connections, for complaints. Its messages have the numbers from `first` on. The
+    /// rest must outlive it.
+    connection(channel, std::size_t index, const options&, workload&, recorder&, std::uint64_t first = 0);
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
 
     [[nodiscard]] int fd() const noexcept { return channel_.fd(); }
     [[nodiscard]] std::size_t unanswered() const noexcept { return unanswered_; }
-    [[nodiscard]] std::uint64_t sent() const noexcept { return next_sent_; }  ///< Messages, in all.
     [[nodiscard]] bool ended() const noexcept { return ended_; }
-    [[nodiscard]] bool closed_cleanly() const noexcept { return ended_ && got_pong_ && got_close_; }
+    [[nodiscard]] bool closed_cleanly() const noexcept {
+        return ended_ && !lost() && got_close_ && (got_pong_ || !pinged_);
+    }
+    [[nodiscard]] bool lost() const noexcept { return channel_.lost(); }  ///< Ended by an error.
 
     /// Makes the next message due. In an open loop its latency counts from `intended`, in a closed one from its
     /// sending.
@@ -71,8 +77,8 @@ public:
     /// Whether the socket took less than the last flush() had.
     [[nodiscard]] bool blocked() const noexcept { return blocked_; }
 
-    /// Says goodbye: a ping and a close, both of which the server has to answer before it ends the connection.
-    void leave();
+    /// Says goodbye: a close frame, and a ping before it, which the server has to answer before it ends the connection.
+    void leave(farewell = farewell::ping_and_close);
 
 private:
     struct message {
@@ -114,6 +120,7 @@ private:
     bool blocked_ = false;
     bool refused_ = false;  // the last write of messages was refused as a whole: TLS wants the same bytes again
     bool leaving_ = false;
+    bool pinged_ = false;
     bool ended_ = false;
     bool got_pong_ = false;
     bool got_close_ = false;

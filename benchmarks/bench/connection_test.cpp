@@ -23,11 +23,11 @@ struct frame {
 
 class peer {
 public:
-    explicit peer(bench::options o) : options_{std::move(o)}, work_{options_} {
+    explicit peer(bench::options o, std::uint64_t first = 0) : options_{std::move(o)}, work_{options_} {
         std::array<int, 2> ends{};
         REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends.data()) == 0);
         server_ = ends[1];
-        client_.emplace(bench::channel{ends[0]}, 7, options_, work_, recorder_);
+        client_.emplace(bench::channel{ends[0]}, 7, options_, work_, recorder_, first);
     }
     ~peer() { close(server_); }
     peer(const peer&) = delete;
@@ -387,4 +387,40 @@ TEST_CASE("a goodbye is clean if the server answers ping and close") {
         CHECK(p.client().ended());
         CHECK(p.client().closed_cleanly() == with_pong);
     }
+}
+
+TEST_CASE("a goodbye without a ping needs no pong") {
+    peer p{three_in_flight()};
+    p.client().leave(bench::farewell::close);
+    p.client().flush(0);
+    const auto frames = p.sent();
+    REQUIRE(frames.size() == 1);
+    CHECK(frames[0].first == 0x88);
+    p.reply(frames[0]);
+    p.hang_up();
+    p.receive();
+    p.receive();
+    CHECK(p.client().closed_cleanly());
+}
+
+TEST_CASE("a goodbye is not clean if the server answers with another code, or does not") {
+    for (const bytes& code : {bytes{0x03, 0xE9}, bytes{}}) {
+        peer p{three_in_flight()};
+        p.client().leave(bench::farewell::close);
+        p.client().flush(0);
+        if (!code.empty()) p.reply({0x88, code});
+        p.hang_up();
+        while (!p.client().ended()) p.receive();
+        CHECK_FALSE(p.client().closed_cleanly());
+    }
+}
+
+TEST_CASE("messages are numbered from where they are told to begin") {
+    peer p{three_in_flight(), 5};
+    const auto frames = p.begin();
+    REQUIRE(frames.size() == 3);
+    CHECK(frames[0].payload[4] == '5');
+    CHECK(frames[2].payload[4] == '7');
+    for (const auto& frame : frames) p.reply(frame);
+    CHECK(p.receive_all() == 3);
 }

@@ -220,8 +220,8 @@ std::string percentile_curve(const histogram& latencies) {
     shapes += fmt::format("<path class=\"curve\" d=\"{}\"/>\n", points);
     return fmt::format(
         "<div class=\"plot\">\n<svg viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\" role=\"img\" "
-        "aria-label=\"Latency at each percentile\">\n{1}</svg>\n{2}<span class=\"what\">share of the "
-        "messages</span>\n</div>\n",
+        "aria-label=\"Latency at each percentile\">\n{1}</svg>\n{2}<span class=\"what\">share of "
+        "them</span>\n</div>\n",
         extent, shapes, labels);
 }
 
@@ -237,8 +237,8 @@ std::string figures(const options& o, const measurement& m, const circumstances&
     const rates r = rates_of(o, m);
     const auto at = [&](double fraction) { return duration(static_cast<double>(m.latencies.percentile(fraction))); };
     std::string rows = row("Server", o.server.text) + row("Load", load_in_words(o)) +
-                       row("Messages measured", fmt::format("{} in {:.3f} s", m.latencies.count(), m.seconds)) +
-                       row("Answered per second", fmt::format("{:.0f}", r.per_second)) +
+                       row("Measured", fmt::format("{} {} in {:.3f} s", m.latencies.count(), units(o), m.seconds)) +
+                       row(o.reconnect ? "Connections per second" : "Answered per second", fmt::format("{:.0f}", r.per_second)) +
                        row("Latency, least", duration(static_cast<double>(m.latencies.min()))) +
                        row("Latency, mean", duration(m.latencies.mean())) + row("Latency, p50", at(0.5)) +
                        row("Latency, p90", at(0.9)) + row("Latency, p99", at(0.99)) + row("Latency, p99.9", at(0.999)) +
@@ -249,12 +249,12 @@ std::string figures(const options& o, const measurement& m, const circumstances&
                                 duration(static_cast<double>(m.lags.percentile(0.99))),
                                 duration(static_cast<double>(m.lags.max()))));
     if (o.pid != 0)
-        rows += row("Server CPU per message", duration(1000 * r.server_cpu_us)) +
+        rows += row("Server CPU per " + unit(o), duration(1000 * r.server_cpu_us)) +
                 row("Server memory, resident", bytes(m.server_resident_bytes));
     rows += row("CPU of this program", fmt::format("{:.0f} % of one, on {} thread{}", 100 * r.client_cpu_share,
                                                    o.threads, o.threads == 1 ? "" : "s")) +
             row("Verified", verification_in_words(o)) +
-            row("Closed in order", fmt::format("{} of {} connections", m.clean_closes, o.connections)) +
+            row("Closed in order", closes_in_words(o, m)) +
             row("Machine", where.machine) + row("Date", where.date);
     return "<table>\n" + rows + "</table>\n";
 }
@@ -265,14 +265,16 @@ std::string html_report(const options& o, const measurement& m, const circumstan
     const rates r = rates_of(o, m);
     const auto at = [&](double fraction) { return duration(static_cast<double>(m.latencies.percentile(fraction))); };
     std::string cards = card("p50", at(0.5)) + card("p99", at(0.99)) + card("p99.9", at(0.999)) +
-                        card("replies/s", fmt::format("{:.0f}", r.per_second));
+                        card(o.reconnect ? "connections/s" : "replies/s", fmt::format("{:.0f}", r.per_second));
     if (o.pid != 0)
-        cards += card("server CPU/message", duration(1000 * r.server_cpu_us)) +
+        cards += card("server CPU/" + unit(o), duration(1000 * r.server_cpu_us)) +
                  card("resident", bytes(m.server_resident_bytes));
 
     const std::string intention =
         o.rate ? "Latency counts from the time at which each message was to leave, whether it could or not."
-               : "Latency counts from the sending of each message to its reply.";
+        : o.reconnect
+            ? "Latency counts from the beginning of each connection to its end."
+            : "Latency counts from the sending of each message to its reply.";
     std::string page = fmt::format(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
         "<meta name=\"viewport\" content=\"width=device-width, "

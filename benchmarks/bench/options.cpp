@@ -34,6 +34,7 @@ void check_combination(const options& o) {
         throw CLI::ValidationError{"--unordered", "replies can only be told apart from 8 bytes on: see --size"};
     if (o.broadcast && o.connections < 2)
         throw CLI::ValidationError{"--broadcast", "needs a connection that sends and one that receives"};
+    if (o.reconnect && o.server.tls) throw CLI::ValidationError{"--reconnect", "not over TLS"};
     if (o.broadcast && o.threads > 1) throw CLI::ValidationError{"--broadcast", "runs on one thread"};
 }
 
@@ -80,10 +81,19 @@ std::optional<options> parse_options(int argc, const char* const* argv, int& exi
         ->capture_default_str()
         ->check(CLI::Range(std::size_t{1}, std::size_t{256}));
     auto* verify = app.add_flag("--verify", o.verify, "compare every byte and the order of the replies");
-    app.add_flag("--unordered", o.unordered, "with --verify: replies may overtake each other")->needs(verify);
+    auto* unordered =
+        app.add_flag("--unordered", o.unordered, "with --verify: replies may overtake each other")->needs(verify);
     auto* broadcast = app.add_flag("--broadcast", o.broadcast,
                                    "one connection sends, and all others have to receive; a message is a delivery")
                           ->excludes(rate);
+    auto* reconnect =
+        app.add_flag("--reconnect", o.reconnect,
+                     "open each connection with the handshake of a browser, send one message, close it when the echo has "
+                     "come, and begin again when the server has ended it; a message is a connection")
+            ->excludes(depth)
+            ->excludes(rate)
+            ->excludes(broadcast)
+            ->excludes(unordered);
     auto* pid = app.add_option("--pid", o.pid, "of the server on this machine: measure its CPU time and its memory")
                     ->check(CLI::PositiveNumber);
     app.add_flag("--json", o.json, "report as one line of JSON");
@@ -93,7 +103,8 @@ std::optional<options> parse_options(int argc, const char* const* argv, int& exi
         ->excludes(rate)
         ->excludes(messages)
         ->excludes(html)
-        ->excludes(broadcast);
+        ->excludes(broadcast)
+        ->excludes(reconnect);
     app.add_flag("--insecure", o.insecure, "wss: accept any certificate");
     try {
         app.parse(argc, argv);

@@ -27,6 +27,7 @@ struct options {
     bool verify = false;      ///< Every byte and the order of the replies.
     bool unordered = false;   ///< Replies may overtake each other even if they are verified.
     bool broadcast = false;   ///< One connection sends, all others receive.
+    bool reconnect = false;   ///< Each connection is opened, used for one message and closed, again and again.
     bool idle = false;        ///< Send nothing; report the memory of an idle connection.
     bool insecure = false;    ///< Any certificate will do.
     pid_t pid = 0;            ///< Of the server; 0: its CPU time and memory are not measured.

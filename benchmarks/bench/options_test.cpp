@@ -87,6 +87,13 @@ TEST_CASE("every option of a measurement is taken over") {
     CHECK(o.insecure);
 }
 
+TEST_CASE("connections come and go on request") {
+    const auto p = parse({"ws://[::1]:9000", "--reconnect", "--connections", "20", "--threads", "2", "--messages", "100"});
+    REQUIRE(p.result);
+    CHECK(p.result->reconnect);
+    CHECK_FALSE(parse({"ws://[::1]:9000"}).result->reconnect);
+}
+
 TEST_CASE("what makes no sense is refused, and the complaint names it") {
     const char* const url = "ws://localhost:9000";
     struct wrong {
@@ -128,6 +135,12 @@ TEST_CASE("what makes no sense is refused, and the complaint names it") {
         {{url, "--broadcast", "--connections", "1"}, "--broadcast"},
         {{url, "--broadcast", "--rate", "5"}, "--broadcast"},
         {{url, "--broadcast", "--threads", "2"}, "--broadcast"},
+        {{url, "--reconnect", "--depth", "2"}, "--reconnect"},
+        {{url, "--reconnect", "--rate", "5"}, "--reconnect"},
+        {{url, "--reconnect", "--broadcast"}, "--reconnect"},
+        {{url, "--reconnect", "--verify", "--unordered"}, "--unordered"},
+        {{url, "--reconnect", "--idle", "--pid", "1"}, "--idle"},
+        {{"wss://localhost", "--reconnect"}, "--reconnect"},
         {{url, "--colour"}, "--colour"},
     };
     for (const wrong& each : all) {

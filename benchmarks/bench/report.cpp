@@ -39,11 +39,18 @@ rates rates_of(const options& o, const measurement& m) {
     return r;
 }
 
+std::string unit(const options& o) { return o.broadcast ? "delivery" : o.reconnect ? "connection" : "message"; }
+
+std::string units(const options& o) { return o.broadcast ? "deliveries" : unit(o) + 's'; }
+
 std::string load_in_words(const options& o) {
     const std::size_t size = o.size + (o.command ? 4 : 0);
     const std::string each = fmt::format("{} messages of {} bytes", o.text ? "text" : "binary", size);
     if (o.broadcast)
         return fmt::format("{} from one connection to {} others, {} in flight", each, o.connections - 1, o.depth);
+    if (o.reconnect)
+        return fmt::format("{} connections at a time, each for one {} message of {} bytes and then replaced",
+                           o.connections, o.text ? "text" : "binary", size);
     if (o.rate) return fmt::format("{} at {} per second (open loop) over {} connections", each, *o.rate, o.connections);
     return fmt::format("{}, {} in flight (closed loop) on each of {} connections", each, o.depth, o.connections);
 }
@@ -52,24 +59,35 @@ std::string verification_in_words(const options& o) {
     return !o.verify ? "no" : o.unordered ? "every byte, in any order" : "every byte, in order";
 }
 
+std::string closes_in_words(const options& o, const measurement& m) {
+    if (o.reconnect) return fmt::format("all {} connections", m.clean_closes);
+    return fmt::format("{} of {} connections", m.clean_closes, o.connections);
+}
+
 std::string text_report(const options& o, const measurement& m) {
     const rates r = rates_of(o, m);
     const histogram& l = m.latencies;
     std::string out;
     const auto line = [&](const std::string& text) { out += text + '\n'; };
     line(fmt::format("load      {}", load_in_words(o)));
-    line(fmt::format("messages  {} in {:.3f} s, {:.0f} answered per second", l.count(), m.seconds, r.per_second));
+    line(fmt::format("{:<9} {} in {:.3f} s, {:.0f} {} per second",
+                     o.broadcast   ? "delivered"
+                     : o.reconnect ? "opened"
+                                   : "messages",
+                     l.count(), m.seconds, r.per_second,
+                     o.broadcast   ? "delivered"
+                     : o.reconnect ? "opened, used and closed"
+                                   : "answered"));
     line(fmt::format("latency   p50 {:.1f}, p90 {:.1f}, p99 {:.1f}, p99.9 {:.1f}, max {:.1f} us", us(l.percentile(0.5)),
                      us(l.percentile(0.9)), us(l.percentile(0.99)), us(l.percentile(0.999)), us(l.max())));
     if (o.rate)
         line(fmt::format("sending   late by p50 {:.1f}, p99 {:.1f}, max {:.1f} us", us(m.lags.percentile(0.5)),
                          us(m.lags.percentile(0.99)), us(m.lags.max())));
     if (o.pid != 0)
-        line(fmt::format("server    {:.3f} us CPU per message, {:.1f} MiB resident", r.server_cpu_us,
+        line(fmt::format("server    {:.3f} us CPU per {}, {:.1f} MiB resident", r.server_cpu_us, unit(o),
                          static_cast<double>(m.server_resident_bytes) / (1 << 20)));
     line(fmt::format("client    {:.0f} % of one CPU", 100 * r.client_cpu_share));
-    line(fmt::format("verified  {}; {} of {} connections closed in order", verification_in_words(o), m.clean_closes,
-                     o.connections));
+    line(fmt::format("verified  {}; {} closed in order", verification_in_words(o), closes_in_words(o, m)));
     return out;
 }
 
@@ -77,9 +95,10 @@ std::string json_report(const options& o, const measurement& m) {
     const rates r = rates_of(o, m);
     const histogram& l = m.latencies;
     std::string out = fmt::format("{{\"url\":{},\"loop\":\"{}\",\"connections\":{},", json_string(o.server.text),
-                                  o.broadcast ? "broadcast"
-                                  : o.rate    ? "open"
-                                              : "closed",
+                                  o.broadcast   ? "broadcast"
+                                  : o.reconnect ? "reconnect"
+                                  : o.rate      ? "open"
+                                                : "closed",
                                   o.connections);
     const auto add = [&](const char* format, const auto&... values) {
         fmt::vformat_to(std::back_inserter(out), format, fmt::make_format_args(values...));

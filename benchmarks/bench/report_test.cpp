@@ -114,6 +114,28 @@ TEST_CASE("an open loop reports its rate, and how late this program was itself")
     CHECK(has(html_report(o, m, {"", ""}), "Sent later than intended"));
 }
 
+TEST_CASE("what is counted is called by its name") {
+    auto o = some_options();
+    o.reconnect = true;
+    auto m = some_measurement();
+    m.clean_closes = 1234;
+    CHECK(has(json_report(o, m), "\"loop\":\"reconnect\""));
+    CHECK(number(json_report(o, m), "server_cpu_us_per_message") == 7.5);  // one message each
+    CHECK(has(text_report(o, m), "7.500 us CPU per connection"));
+    CHECK(has(text_report(o, m), "2000 opened, used and closed per second"));
+    CHECK(has(text_report(o, m), "all 1234 connections closed in order"));
+    const std::string page = html_report(o, m, {"", ""});
+    check_tags(page);
+    for (const char* part : {"Server CPU per connection", "<dt>connections/s</dt><dd>2000</dd>", "1000 connections in",
+                             "from the beginning of each connection to its end"})
+        CHECK_MESSAGE(has(page, part), part);
+
+    o.reconnect = false;
+    o.broadcast = true;
+    CHECK(has(text_report(o, m), "7.500 us CPU per delivery"));
+    CHECK(has(html_report(o, m, {"", ""}), "1000 deliveries in"));
+}
+
 TEST_CASE("the page needs nothing else, and has the plots and every figure") {
     const std::string page = html_report(some_options(), some_measurement(), {"A <CPU>", "2026-01-02"});
     CHECK(page.starts_with("<!doctype html>"));

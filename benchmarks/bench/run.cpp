@@ -1,13 +1,14 @@
 #include "run.hpp"
 
 #include "generator.hpp"
+#include "reconnector.hpp"
 
 #include <array>
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
-#include <deque>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -56,12 +57,17 @@ private:
     reading time_;
 };
 
-/// The threads with their generators. They go on together: nobody sends before all are connected, and nobody closes
+/// The threads with their loads. They go on together: nobody sends before all are connected, and nobody closes
 /// before all is answered. The first that fails stops the others.
 class crew {
 public:
     crew(const options& o, const server_address& server, const tls_settings& tls) {
-        for (std::size_t i = 0; i < o.threads; ++i) generators_.emplace_back(o, server, tls, i);
+        for (std::size_t i = 0; i < o.threads; ++i) {
+            if (o.reconnect)
+                loads_.push_back(std::make_unique<reconnector>(o, server, i));
+            else
+                loads_.push_back(std::make_unique<generator>(o, server, tls, i));
+        }
         for (std::size_t i = 0; i < o.threads; ++i) threads_.emplace_back([this, i] { work(i); });
     }
     ~crew() {
@@ -95,14 +101,14 @@ public:
         changed_.notify_all();
     }
 
-    [[nodiscard]] const std::deque<generator>& generators() const noexcept { return generators_; }
+    [[nodiscard]] const std::vector<std::unique_ptr<load>>& loads() const noexcept { return loads_; }
     [[nodiscard]] std::size_t clean_closes() const noexcept { return clean_closes_; }  ///< After all are gone.
 
 private:
     void work(std::size_t index) noexcept {
-        generator& mine = generators_[index];
+        load& mine = *loads_[index];
         try {
-            mine.connect(mine.share());
+            mine.prepare();
             arrive(connected);
             if (!wait([this] { return plan_.has_value(); })) return;
             plan p = *plan_;
@@ -134,11 +140,11 @@ private:
     void stop() {
         const std::scoped_lock lock{mutex_};
         stopped_ = true;
-        for (generator& each : generators_) each.stop();
+        for (const auto& each : loads_) each->stop();
         changed_.notify_all();
     }
 
-    std::deque<generator> generators_;
+    std::vector<std::unique_ptr<load>> loads_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::optional<plan> plan_;
@@ -186,17 +192,17 @@ measurement run(const options& o, const server_process* server, const std::funct
     threads.start(p);
     threads.wait_for(crew::answered, [&] {
         progress now{static_cast<double>(monotonic_ns() - p.begin) / 1e9, o.messages ? 0 : o.warmup + o.seconds, 0};
-        for (const generator& each : threads.generators()) now.messages += each.answered();
+        for (const auto& each : threads.loads()) now.messages += each->answered();
         if (watch) watch(now);
     });
     if (o.messages) meter.stop();
 
     measurement m;
     meter.report(m);
-    for (const generator& each : threads.generators()) {
-        m.latencies.add(each.results().latencies);
-        m.lags.add(each.results().lags);
-        m.replies += each.results().replies;
+    for (const auto& each : threads.loads()) {
+        m.latencies.add(each->results().latencies);
+        m.lags.add(each->results().lags);
+        m.replies += each->results().replies;
     }
     if (server != nullptr) m.server_resident_bytes = server->resident_bytes();
     threads.leave();

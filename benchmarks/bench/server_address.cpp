@@ -1,5 +1,6 @@
 #include "server_address.hpp"
 
+#include "handshake.hpp"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -9,38 +10,30 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <string_view>
+#include <string>
 #include <system_error>
 
 namespace bench {
 
 namespace {
 
-// RFC 6455 section 1.3: the key of its example, and what the server has to make of it
-constexpr std::string_view key = "dGhlIHNhbXBsZSBub25jZQ==";
-constexpr std::string_view accept_value = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 constexpr std::size_t connections_per_address = 8'000;  // of 28,000 ports: when half are taken, finding one takes long
 
 [[noreturn]] void fail(const char* what) { throw std::system_error{errno, std::generic_category(), what}; }
 
-void shake_hands(channel& server, const options& o) {
-    const std::string request = "GET " + o.server.target + " HTTP/1.1\r\nHost: " + o.server.authority +
-                                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                                "Sec-WebSocket-Key: " +
-                                std::string{key} + "\r\n\r\n";
+void shake_hands(channel& server, const options& o, std::size_t index) {
+    const handshake_key key = make_handshake_key(index);
+    const std::string request = plain_request(o.server, key);
     const auto* const bytes = reinterpret_cast<const std::uint8_t*>(request.data());
     if (server.write({bytes, request.size()}) != static_cast<ssize_t>(request.size())) fail("request");
     std::string answer;
-    while (answer.find("\r\n\r\n") == std::string::npos) {
+    while (!check_answer(answer, key)) {
         std::array<std::uint8_t, 2048> part;
         const ssize_t got = server.read(part);
         if (got == channel::would_block) throw server_fault{"no answer to the handshake for ten seconds"};
-        if (got == channel::ended || answer.size() > 16 * 1024) throw server_fault{"no answer to the handshake"};
+        if (got == channel::ended) throw server_fault{"no answer to the handshake"};
         answer.append(reinterpret_cast<const char*>(part.data()), static_cast<std::size_t>(got));
     }
-    if (!answer.starts_with("HTTP/1.1 101 ")) throw server_fault{"refused: " + answer.substr(0, answer.find('\r'))};
-    if (answer.find(accept_value) == std::string::npos) throw server_fault{"wrong Sec-WebSocket-Accept"};
-    if (!answer.ends_with("\r\n\r\n")) throw server_fault{"sends a message before it was spoken to: no echo server"};
 }
 
 }  // namespace
@@ -86,8 +79,18 @@ channel server_address::open_websocket(const options& o, const tls_settings& tls
     }
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address_), size_) != 0) fail("connect");
     if (o.server.tls) result.start_tls(tls, o.server.host);
-    shake_hands(result, o);
+    shake_hands(result, o, index);
     if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0) fail("O_NONBLOCK");
+    return result;
+}
+
+channel server_address::begin_connecting() const {
+    channel result{socket(address_.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    const int fd = result.fd();
+    if (fd < 0) fail("socket");
+    const int on = 1;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) fail("TCP_NODELAY");
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address_), size_) != 0 && errno != EINPROGRESS) fail("connect");
     return result;
 }
 

@@ -20,6 +20,9 @@ public:
     /// right one.
     [[nodiscard]] channel open_websocket(const options&, const tls_settings&, std::size_t index) const;
 
+    /// A non-blocking channel that is about to be connected: it can be written to when it is. Throws std::system_error.
+    [[nodiscard]] channel begin_connecting() const;
+
 private:
     [[nodiscard]] bool loopback() const noexcept;
 

@@ -15,7 +15,12 @@ struct rates {
 };
 [[nodiscard]] rates rates_of(const options&, const measurement&);
 
+/// What a message of the reports stands for: "message", "delivery", "connection".
+[[nodiscard]] std::string unit(const options&);
+[[nodiscard]] std::string units(const options&);
+
 [[nodiscard]] std::string load_in_words(const options&);
 [[nodiscard]] std::string verification_in_words(const options&);
+[[nodiscard]] std::string closes_in_words(const options&, const measurement&);
 
 }  // namespace bench

@@ -11,8 +11,8 @@ const binary = process.env.KEPHAS_BENCH;
 const options = { skip: binary ? false : 'KEPHAS_BENCH does not name the program', timeout: 60_000 };
 
 /** Runs the program against a server whose answer to a message is `echo(socket, data, isBinary, count)`. */
-async function measured(echo, args) {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false });
+async function measured(echo, args, settings = {}) {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false, ...settings });
   await within(once(server, 'listening'), 'the server to listen');
   let count = 0;
   server.on('connection', (socket) => {
@@ -53,6 +53,50 @@ test('an open loop of text', options, async () => {
   assert.equal(code, 0, stderr);
   assert.equal(report.loop, 'open');
   assert.equal(report.messages, 300);
+});
+
+test('connections that come and go, each with the handshake of a browser and a message of its own', options, async () => {
+  const heads = [];
+  const messages = new Set();
+  const { code, report, stderr } = await measured((socket, data, binary) => {
+    messages.add(data.toString());
+    plain(socket, data, binary);
+  }, ['--reconnect', '--connections', '9', '--threads', '2', '--messages', '500', '--verify'],
+  { verifyClient: ({ req }) => heads.push(req.headers) });
+  assert.equal(code, 0, stderr);
+  assert.equal(report.loop, 'reconnect');
+  assert.equal(report.messages, 500);
+  assert.equal(report.clean_closes, 500);
+  assert.ok(report.server_cpu_us_per_message > 0);
+  assert.equal(heads.length, 502, 'one more for each thread, that is not counted');
+  assert.equal(messages.size, 502);
+  assert.ok(new Set(heads.map((head) => head['sec-websocket-key'])).size > 10);
+  assert.match(heads[0].origin, /^http:\/\/localhost:\d+$/);
+  assert.match(heads[0]['user-agent'], /Chrome/);
+  assert.equal(heads[0]['sec-websocket-extensions'], 'permessage-deflate; client_max_window_bits');
+});
+
+test('a connection that is refused, compressed, dropped or reset instead of ended is an error', options, async () => {
+  const load = ['--reconnect', '--connections', '3', '--messages', '100', '--verify'];
+  const reset = (socket) => socket._socket.resetAndDestroy();
+  let requests = 0;
+  const wrong = [
+    [plain, { verifyClient: () => ++requests < 20 }, /refused: HTTP\/1.1 401/],
+    [plain, { perMessageDeflate: true }, /agrees on permessage-deflate/],
+    [(socket, data, binary, count) => (count === 20 ? socket.terminate() : plain(socket, data, binary)), {}, /connection \d+: ended by the server/],
+    [(socket, data, binary, count) => (count === 20 ? socket.close(1013) : plain(socket, data, binary)), {}, /connection \d+: closed by the server, code 1013/],
+    [(socket, data, binary, count) => plain(socket, count === 20 ? Buffer.alloc(32) : data, binary), {}, /differs at byte 8/],
+    [(socket, data, binary, count) => {
+      plain(socket, data, binary);
+      if (count === 20) socket._receiver.on('conclude', () => reset(socket));
+    }, {}, /reset by the server|without a close frame/],
+  ];
+  for (const [echo, settings, complaint] of wrong) {
+    const { code, stderr, stdout } = await measured(echo, load, settings);
+    assert.equal(code, 1, String(complaint));
+    assert.match(stderr, complaint);
+    assert.equal(stdout, '');
+  }
 });
 
 test('a pause shows in every message that was due during it', options, async () => {
