@@ -1,8 +1,9 @@
 #!/bin/sh
-# Usage: smoke.sh BENCH [--wss | --broadcast] SERVER [ARGUMENT...]
+# Usage: smoke.sh BENCH [--wss | --broadcast | --broadcast-command] SERVER [ARGUMENT...]
 # Starts the echo server, puts a little load of many shapes on it, and checks that nothing is lost or altered.
 # The server must print "listening on ADDRESS:PORT" and end on SIGTERM. With --wss it gets --tls-cert and --tls-key, with
-# a certificate that is made here; with --broadcast it sends what one connection says to all others.
+# a certificate that is made here; with --broadcast it sends what one connection says to all others;
+# with --broadcast-command it does so with command 0x0100, and not with everything.
 set -eu
 bench=$1
 shift
@@ -11,6 +12,7 @@ broadcast=
 case $1 in
     --wss) scheme=wss; shift ;;
     --broadcast) broadcast=--broadcast; shift ;;
+    --broadcast-command) broadcast='--broadcast --command 0x0100'; shift ;;
 esac
 dir=$(mktemp -d)
 mkfifo "$dir/out"
@@ -77,7 +79,8 @@ stop_server() {
 if [ -n "$broadcast" ]; then
     # connections, depth, size, messages: deliveries, as many for each message as there are others
     while read -r connections depth size messages; do
-        run "$connections" --broadcast --depth "$depth" --size "$size" --messages "$messages"
+        # shellcheck disable=SC2086  # the options are words
+        run "$connections" $broadcast --depth "$depth" --size "$size" --messages "$messages"
         measured "$messages"
     done <<SHAPES
 2 1 32 100
@@ -86,8 +89,15 @@ if [ -n "$broadcast" ]; then
 101 16 32 32000
 5 3 65536 120
 3 2 250000 20
+1001 2 32 8000
 SHAPES
-    run 11 --broadcast --seconds 0.05 --warmup 0.01
+    # shellcheck disable=SC2086  # the options are words
+    run 11 $broadcast --seconds 0.05 --warmup 0.01
+    # more connections than the limit on open files allows
+    if (ulimit -n 60 && "$bench" "$url" --broadcast --connections 61 --messages 60) 2>"$dir/refused"; then
+        echo "61 connections with 60 open files"; exit 1
+    fi
+    grep -q 'open files' "$dir/refused" || { cat "$dir/refused"; exit 1; }
     stop_server
     exit
 fi

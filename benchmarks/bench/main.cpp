@@ -23,6 +23,18 @@ namespace {
 
 using namespace bench;
 
+/// As many as the process may have. Throws if that is not enough for the connections.
+void provide_descriptors(std::size_t connections) {
+    constexpr std::size_t others = 32;  // standard streams, an epoll set for each of a few threads, files of /proc
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max < connections + others)
+        throw std::runtime_error{fmt::format("{} connections need as many open files, and the limit is {} (ulimit -Hn)",
+                                             connections, files.rlim_max)};
+}
+
 circumstances here_and_now() {
     circumstances c{"unknown", std::string(64, '\0')};
     std::ifstream cpus{"/proc/cpuinfo"};
@@ -80,10 +92,7 @@ int main(int argc, char** argv) {
     if (!o) return exit_code;
     try {
         std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes without MSG_NOSIGNAL
-        rlimit files{};
-        getrlimit(RLIMIT_NOFILE, &files);
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
+        provide_descriptors(o->connections);
         std::optional<server_process> server;
         if (o->pid != 0) server.emplace(o->pid);
         if (o->idle)

@@ -1,7 +1,9 @@
-// The server that benchmarks and conformance suites talk to: an echo on 127.0.0.1, any origin, no rate limits.
+// The server that benchmarks and conformance suites talk to: an echo on 127.0.0.1, or a sender to everybody; any
+// origin, no rate limits.
 #include <kephas/kephas.hpp>
 
 #include <CLI/CLI.hpp>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <exception>
@@ -17,6 +19,21 @@ asio::awaitable<std::optional<kephas::payload>> echo(kephas::request request) {
     co_return kephas::payload{request.share()};
 }
 
+asio::awaitable<std::optional<kephas::payload>> broadcast(kephas::request request) {
+    const kephas::client from = request.client();
+    const kephas::broadcast_options to_others{.except = {from.id()}};
+    co_await from.clients().broadcast(*request.command(), kephas::payload{request.share()}, to_others);
+    co_return std::nullopt;
+}
+
+/// As many descriptors as the process may have: a connection takes one. Beyond that the server answers 503.
+void raise_open_files() {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -25,6 +42,7 @@ int main(int argc, char** argv) {
     unsigned pool_threads = 1;
     std::optional<kephas::dispatch> policy;
     bool raw = false;
+    bool to_others = false;
     std::string certificate;
     std::string key;
     bool deflate = false;
@@ -37,7 +55,8 @@ int main(int argc, char** argv) {
     app.add_option("--pool-threads", pool_threads, "threads that run handlers; 0: one per core")->capture_default_str();
     app.add_option("--dispatch", policy, "where the handler runs: pool unless --raw, which keeps the order")
         ->transform(CLI::CheckedTransformer(policies));
-    app.add_flag("--raw", raw, "echo every message as it came, text as text, up to 32 MiB");
+    auto* as_it_came = app.add_flag("--raw", raw, "echo every message as it came, text as text, up to 32 MiB");
+    app.add_flag("--broadcast", to_others, "send the command to all other clients, and no reply")->excludes(as_it_came);
     auto* with_certificate = app.add_option("--tls-cert", certificate, "PEM file of a certificate and its chain: wss instead of ws");
     auto* with_key = app.add_option("--tls-key", key, "PEM file of its private key");
     with_certificate->needs(with_key);
@@ -48,7 +67,7 @@ int main(int argc, char** argv) {
 
     kephas::router routes;
     if (raw) routes.raw(policy.value_or(kephas::dispatch::on_strand), echo);
-    else routes.on(echo_command, policy.value_or(kephas::dispatch::pool), echo);
+    else routes.on(echo_command, policy.value_or(kephas::dispatch::pool), to_others ? broadcast : echo);
 
     kephas::server_options options;
     options.listen = {(certificate.empty() ? "ws" : "wss") + ("://127.0.0.1:" + std::to_string(port)) + "/ws"};
@@ -69,6 +88,7 @@ int main(int argc, char** argv) {
         options.max_fragments = limit / 32;
     }
     options.log = kephas::logger{kephas::log_level::warning, kephas::stderr_sink()};
+    raise_open_files();
     try {
         kephas::server server{std::move(routes), options};
         server.listen();
