@@ -1,17 +1,20 @@
 #!/bin/sh
-# Usage: smoke.sh BENCH [--wss | --broadcast | --broadcast-command] SERVER [ARGUMENT...]
+# Usage: smoke.sh BENCH [--wss | --broadcast | --broadcast-command | --calls] SERVER [ARGUMENT...]
 # Starts the echo server, puts a little load of many shapes on it, and checks that nothing is lost or altered.
 # The server must print "listening on ADDRESS:PORT" and end on SIGTERM. With --wss it gets --tls-cert and --tls-key, with
 # a certificate that is made here; with --broadcast it sends what one connection says to all others;
-# with --broadcast-command it does so with command 0x0100, and not with everything.
+# with --broadcast-command it does so with command 0x0100, and not with everything;
+# with --calls it answers calls of math.add and of nothing else, echoes command 0x0100, and no other tests are made.
 set -eu
 bench=$1
 shift
 scheme=ws
 broadcast=
+calls=
 case $1 in
     --wss) scheme=wss; shift ;;
     --broadcast) broadcast=--broadcast; shift ;;
+    --calls) calls=yes; shift ;;
     --broadcast-command) broadcast='--broadcast --command 0x0100'; shift ;;
 esac
 dir=$(mktemp -d)
@@ -76,6 +79,23 @@ stop_server() {
     [ "$code" -eq 0 ] || [ "$code" -eq 143 ] || { echo "the server ended with $code"; exit 1; }
 }
 
+if [ -n "$calls" ]; then
+    run 5 --depth 32 --messages 3000 --call math.add --params '[2,40]' --expect 42
+    measured 3000
+    run 3 --threads 2 --depth 4 --messages 300 --call math.add --params '{"a":1.5,"b":-3}' --expect=-1.5
+    measured 300
+    run 5 --rate 2000 --seconds 0.1 --warmup 0.02 --call math.add --params '[2,40]' --expect 42
+    measured 200
+    for wrong in '--params [2,40] --expect 41' '--params [2,"x"]' '--params [2,40] --expect-echo'; do
+        # shellcheck disable=SC2086  # the options are words
+        if "$bench" "$url" --call math.add $wrong --messages 100 2>"$dir/complaint"; then echo "not noticed: $wrong"; exit 1; fi
+        cat "$dir/complaint"
+    done
+    run 5 --depth 4 --messages 300 --command 0x0100 --unordered
+    stop_server
+    exit
+fi
+
 if [ -n "$broadcast" ]; then
     # connections, depth, size, messages: deliveries, as many for each message as there are others
     while read -r connections depth size messages; do
@@ -104,8 +124,9 @@ fi
 
 # connections, depth, size, messages and further options of each shape
 while read -r connections depth size messages more; do
+    [ "$size" = - ] || more="--size $size $more"
     # shellcheck disable=SC2086  # the options are words
-    run "$connections" --depth "$depth" --size "$size" --messages "$messages" $more
+    run "$connections" --depth "$depth" --messages "$messages" $more
     measured "$messages"
 done <<SHAPES
 1 1 0 50
@@ -122,6 +143,7 @@ done <<SHAPES
 4 7 126 300
 4 7 126 300 --text
 4 16 1000 2000 --unordered
+5 32 - 3000 --call math.add --params [2,40] --expect-echo
 3 3 65535 100
 3 3 65536 100
 2 5 65531 100 --text

@@ -12,6 +12,7 @@ constexpr std::uint8_t final_bit = 0x80;
 constexpr std::uint8_t close_opcode = 0x8;
 constexpr std::uint8_t ping_opcode = 0x9;
 constexpr std::uint8_t pong_opcode = 0xA;
+constexpr std::size_t max_reply = 1024 * 1024;  // to a call
 constexpr std::array<std::uint8_t, 7> last_words{'g', 'o', 'o', 'd', 'b', 'y', 'e'};
 constexpr std::array<std::uint8_t, 2> normal_closure{1000 >> 8U, 1000 & 0xFFU};
 
@@ -206,7 +207,10 @@ void connection::begin_frame(const header& h) {
     const std::uint8_t expected = in_message_ ? 0 : workload_.first_byte() & 0x0FU;
     const std::uint64_t rest = workload_.message_size() - (in_message_ ? offset_ : 0);
     const bool whole = (h.first & final_bit) != 0;
-    if ((h.first & 0x7FU) != expected || (whole ? h.length != rest : h.length > rest))
+    const bool fits = workload_.replies_to_calls() != nullptr ? h.length <= max_reply - (in_message_ ? offset_ : 0)
+                      : whole                                 ? h.length == rest
+                                                              : h.length <= rest;
+    if ((h.first & 0x7FU) != expected || !fits)
         fault("expected " + described(static_cast<std::uint8_t>(expected | final_bit), rest) + "; came " +
               described(h.first, h.length));
     if (in_message_) return;
@@ -221,6 +225,11 @@ void connection::take_control(std::span<const std::uint8_t> bytes) {
 }
 
 void connection::take_message(std::span<const std::uint8_t> bytes) {
+    if (workload_.replies_to_calls() != nullptr) {
+        reply_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        offset_ += bytes.size();
+        return;
+    }
     const std::size_t kept = workload_.prefix_size();
     if (offset_ < kept) {
         const std::size_t count = std::min(bytes.size(), kept - offset_);
@@ -240,6 +249,7 @@ std::uint64_t connection::answered_number() const {
 
 void connection::end_message(std::int64_t now) {
     in_message_ = false;
+    if (workload_.replies_to_calls() != nullptr) return end_call(now);
     const std::uint64_t number = answered_number();
     const bool matches = workload_.prefix_matches(prefix_.data(), number);
     const std::span came{prefix_.data(), workload_.prefix_size()};
@@ -252,6 +262,23 @@ void connection::end_message(std::int64_t now) {
                : other < next_sent_ ? ", once more"
                                     : ", which was not sent"));
     }
+    count(number, now);
+}
+
+void connection::end_call(std::int64_t now) {
+    std::uint64_t number = 0;
+    try {
+        number = workload_.replies_to_calls()->answered(reply_, oldest_);
+    } catch (const server_fault& e) {
+        fault(e.what());
+    }
+    if (!in_flight(number))
+        fault("got a reply to a call that was answered before, or not made: " + reply_.substr(0, 200));
+    reply_.clear();
+    count(number, now);
+}
+
+void connection::count(std::uint64_t number, std::int64_t now) {
     message& answered = at(number);
     answered.answered = true;
     recorder_.answered(answered.asked_at, now);

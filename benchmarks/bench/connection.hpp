@@ -98,6 +98,8 @@ private:
     void take_control(std::span<const std::uint8_t>);
     void take_message(std::span<const std::uint8_t>);
     void end_message(std::int64_t now);
+    void end_call(std::int64_t now);
+    void count(std::uint64_t number, std::int64_t now);
     void end_control();
     [[nodiscard]] std::uint64_t answered_number() const;
     bool send_control();
@@ -143,6 +145,7 @@ private:
     std::uint64_t left_ = 0;                 // of the frame's payload
     std::size_t offset_ = 0;                 // of the message
     std::array<std::uint8_t, 12> prefix_{};  // of the message
+    std::string reply_{};                    // to a call, as far as it has come
     std::array<std::uint8_t, 125> control_in_{};
     std::size_t control_size_ = 0;
     std::size_t answered_ = 0;  // by this receive()

@@ -424,3 +424,74 @@ TEST_CASE("messages are numbered from where they are told to begin") {
     for (const auto& frame : frames) p.reply(frame);
     CHECK(p.receive_all() == 3);
 }
+
+namespace {
+
+bench::options three_calls() {
+    bench::options o;
+    o.depth = 3;
+    o.call = "math.add";
+    o.params = "[2,40]";
+    o.expect = "42";
+    return o;
+}
+
+frame result(const char* id, const char* value = "42") {
+    const std::string text = std::string{R"({"jsonrpc":"2.0","result":)"} + value + ",\"id\":" + id + "}";
+    return {0x81, bytes(text.begin(), text.end())};
+}
+
+}  // namespace
+
+TEST_CASE("calls are text, and their replies may overtake each other") {
+    peer p{three_calls()};
+    const auto frames = p.begin();
+    REQUIRE(frames.size() == 3);
+    CHECK(frames[2].first == 0x81);
+    CHECK(std::string(frames[2].payload.begin(), frames[2].payload.end()) ==
+          R"({"jsonrpc":"2.0","method":"math.add","params":[2,40],"id":10000002})");
+    for (const char* id : {"10000002", "10000000", "10000001"}) p.reply(result(id));
+    CHECK(p.receive_all() == 3);
+    CHECK(p.client().unanswered() == 0);
+}
+
+TEST_CASE("a reply to a call may come in fragments and byte by byte") {
+    peer p{three_calls()};
+    static_cast<void>(p.begin());
+    const auto whole = result("10000001").payload;
+    const auto part = static_cast<std::ptrdiff_t>(whole.size() - 5);  // in the middle of the id
+    p.reply({0x01, bytes(whole.begin(), whole.begin() + part)});
+    CHECK(p.receive() == 0);
+    p.reply_raw({0x80});
+    p.receive();
+    p.reply_raw({5});
+    p.receive();
+    for (auto at = whole.begin() + part; at != whole.end(); ++at) {
+        CHECK(p.latencies().count() == 0);
+        p.reply_raw({*at});
+        p.receive();
+    }
+    CHECK(p.latencies().count() == 1);
+    CHECK(p.client().unanswered() == 2);
+}
+
+TEST_CASE("a reply to a call that was not made, or comes twice, or is wrong, or binary, is a fault") {
+    const frame right = result("10000000");
+    for (const frame& wrong :
+         {result("10000003"), result("10000000", "43"), frame{0x82, right.payload}, frame{0x81, {}}}) {
+        peer p{three_calls()};
+        static_cast<void>(p.begin());
+        p.reply(wrong);
+        CHECK_THROWS_AS(p.receive(), bench::server_fault);
+    }
+    peer twice{three_calls()};
+    static_cast<void>(twice.begin());
+    twice.reply(right);
+    twice.reply(right);
+    CHECK_THROWS_WITH_AS(twice.receive(), doctest::Contains("answered before"), bench::server_fault);
+
+    peer huge{three_calls()};
+    static_cast<void>(huge.begin());
+    huge.reply_raw({0x81, 127, 0, 0, 0, 0, 0, 0x10, 0, 1});
+    CHECK_THROWS_AS(huge.receive(), bench::server_fault);
+}

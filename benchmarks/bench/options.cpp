@@ -1,5 +1,6 @@
 #include "options.hpp"
 
+#include "json_text.hpp"
 #include <CLI/CLI.hpp>
 
 #include <charconv>
@@ -35,6 +36,11 @@ void check_combination(const options& o) {
     if (o.broadcast && o.connections < 2)
         throw CLI::ValidationError{"--broadcast", "needs a connection that sends and one that receives"};
     if (o.reconnect && o.server.tls) throw CLI::ValidationError{"--reconnect", "not over TLS"};
+    if (!o.params.empty() && !(is_json(o.params) && std::string_view{"[{"}.find(o.params.front()) != std::string::npos))
+        throw CLI::ValidationError{"--params", "neither an array nor an object of JSON: " + o.params};
+    if (o.expect && !is_json(*o.expect)) throw CLI::ValidationError{"--expect", "not JSON: " + *o.expect};
+    if (o.call && o.verify && !o.expect && !o.expect_echo)
+        throw CLI::ValidationError{"--verify", "of calls needs --expect or --expect-echo"};
     if (o.broadcast && o.threads > 1) throw CLI::ValidationError{"--broadcast", "runs on one thread"};
 }
 
@@ -60,12 +66,13 @@ std::optional<options> parse_options(int argc, const char* const* argv, int& exi
         app.add_option("--rate", o.rate, "messages per second of all connections together, on a fixed schedule")
             ->check(CLI::Range(0.001, 1e9))
             ->excludes(depth);
-    app.add_option("--size", o.size, "bytes per message")
-        ->capture_default_str()
-        ->check(CLI::Range(std::size_t{0}, max_size));
+    auto* size = app.add_option("--size", o.size, "bytes per message")
+                     ->capture_default_str()
+                     ->check(CLI::Range(std::size_t{0}, max_size));
     auto* text = app.add_flag("--text", o.text, "text messages instead of binary ones");
-    app.add_option("--command", command, "put this 4-byte id in front of each message, for example 0x0100")
-        ->excludes(text);
+    auto* with_command =
+        app.add_option("--command", command, "put this 4-byte id in front of each message, for example 0x0100")
+            ->excludes(text);
     auto* seconds = app.add_option("--seconds", o.seconds, "length of the measured window")
                         ->capture_default_str()
                         ->check(CLI::Range(0.001, 86'400.0));
@@ -86,13 +93,28 @@ std::optional<options> parse_options(int argc, const char* const* argv, int& exi
     auto* broadcast = app.add_flag("--broadcast", o.broadcast,
                                    "one connection sends, and all others have to receive; a message is a delivery")
                           ->excludes(rate);
+    auto* call =
+        app.add_option("--call", o.call,
+                       "JSON-RPC calls of this method as the messages; replies are matched by their ids, in any "
+                       "order")
+            ->excludes(size)
+            ->excludes(text)
+            ->excludes(with_command)
+            ->excludes(broadcast);
+    app.add_option("--params", o.params, "of the calls: an array or an object")->needs(call);
+    auto* expect = app.add_option("--expect", o.expect, "what every call has to result in, JSON")->needs(call);
+    app.add_flag("--expect-echo", o.expect_echo, "every call has to come back as it was sent")
+        ->needs(call)
+        ->excludes(expect);
     auto* reconnect =
-        app.add_flag("--reconnect", o.reconnect,
-                     "open each connection with the handshake of a browser, send one message, close it when the echo has "
-                     "come, and begin again when the server has ended it; a message is a connection")
+        app.add_flag(
+               "--reconnect", o.reconnect,
+               "open each connection with the handshake of a browser, send one message, close it when the echo has "
+               "come, and begin again when the server has ended it; a message is a connection")
             ->excludes(depth)
             ->excludes(rate)
             ->excludes(broadcast)
+            ->excludes(call)
             ->excludes(unordered);
     auto* pid = app.add_option("--pid", o.pid, "of the server on this machine: measure its CPU time and its memory")
                     ->check(CLI::PositiveNumber);

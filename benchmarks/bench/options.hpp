@@ -19,6 +19,10 @@ struct options {
     std::size_t size = 32;                 ///< Bytes of each message, the command id not counted.
     std::optional<std::uint32_t> command;  ///< Put in front of each message, big-endian.
     bool text = false;                     ///< Text messages instead of binary ones.
+    std::optional<std::string> call;    ///< JSON-RPC calls of this method instead of such messages, as text.
+    std::string params;                 ///< Of the call, JSON; empty: none.
+    std::optional<std::string> expect;  ///< What a call has to result in, JSON.
+    bool expect_echo = false;           ///< The reply has to be the call itself.
     double warmup = 0.5;                   ///< Seconds before the measured window.
     double seconds = 3;                    ///< Length of the measured window.
     std::optional<std::uint64_t>

@@ -88,10 +88,23 @@ TEST_CASE("every option of a measurement is taken over") {
 }
 
 TEST_CASE("connections come and go on request") {
-    const auto p = parse({"ws://[::1]:9000", "--reconnect", "--connections", "20", "--threads", "2", "--messages", "100"});
+    const auto p =
+        parse({"ws://[::1]:9000", "--reconnect", "--connections", "20", "--threads", "2", "--messages", "100"});
     REQUIRE(p.result);
     CHECK(p.result->reconnect);
     CHECK_FALSE(parse({"ws://[::1]:9000"}).result->reconnect);
+}
+
+TEST_CASE("calls are made on request") {
+    const auto p =
+        parse({"ws://h", "--call", "math.add", "--params", "[2,40]", "--expect", "42", "--verify", "--depth", "32"});
+    REQUIRE_MESSAGE(p.result, p.complaint);
+    CHECK(p.result->call == "math.add");
+    CHECK(p.result->params == "[2,40]");
+    CHECK(p.result->expect == "42");
+    CHECK_FALSE(p.result->expect_echo);
+    CHECK(parse({"ws://h", "--call", "x", "--rate", "10"}).result);
+    CHECK(parse({"ws://h", "--call", "x", "--verify", "--expect-echo", "--unordered"}).result);
 }
 
 TEST_CASE("what makes no sense is refused, and the complaint names it") {
@@ -141,6 +154,19 @@ TEST_CASE("what makes no sense is refused, and the complaint names it") {
         {{url, "--reconnect", "--verify", "--unordered"}, "--unordered"},
         {{url, "--reconnect", "--idle", "--pid", "1"}, "--idle"},
         {{"wss://localhost", "--reconnect"}, "--reconnect"},
+        {{url, "--params", "[]"}, "--call"},
+        {{url, "--expect", "1"}, "--call"},
+        {{url, "--expect-echo"}, "--call"},
+        {{url, "--call", "x", "--params", "1"}, "--params"},
+        {{url, "--call", "x", "--params", "[1"}, "--params"},
+        {{url, "--call", "x", "--expect", "[1"}, "--expect"},
+        {{url, "--call", "x", "--expect", "1", "--expect-echo"}, "--expect"},
+        {{url, "--call", "x", "--verify"}, "--verify"},
+        {{url, "--call", "x", "--size", "10"}, "--size"},
+        {{url, "--call", "x", "--text"}, "--text"},
+        {{url, "--call", "x", "--command", "1"}, "--command"},
+        {{url, "--call", "x", "--broadcast"}, "--broadcast"},
+        {{url, "--call", "x", "--reconnect"}, "--reconnect"},
         {{url, "--colour"}, "--colour"},
     };
     for (const wrong& each : all) {

@@ -1,5 +1,6 @@
 #include "report.hpp"
 
+#include "json_text.hpp"
 #include "summary.hpp"
 #include <fmt/format.h>
 
@@ -16,18 +17,6 @@ constexpr std::array<std::pair<const char*, double>, 4> percentiles{
 
 double us(std::uint64_t nanoseconds) { return static_cast<double>(nanoseconds) / 1000; }
 
-std::string json_string(std::string_view text) {
-    std::string quoted = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') quoted += '\\';
-        if (static_cast<unsigned char>(c) < ' ')
-            quoted += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else
-            quoted += c;
-    }
-    return quoted + '"';
-}
-
 }  // namespace
 
 rates rates_of(const options& o, const measurement& m) {
@@ -39,13 +28,16 @@ rates rates_of(const options& o, const measurement& m) {
     return r;
 }
 
-std::string unit(const options& o) { return o.broadcast ? "delivery" : o.reconnect ? "connection" : "message"; }
+std::string unit(const options& o) {
+    return o.broadcast ? "delivery" : o.reconnect ? "connection" : o.call ? "call" : "message";
+}
 
 std::string units(const options& o) { return o.broadcast ? "deliveries" : unit(o) + 's'; }
 
 std::string load_in_words(const options& o) {
     const std::size_t size = o.size + (o.command ? 4 : 0);
-    const std::string each = fmt::format("{} messages of {} bytes", o.text ? "text" : "binary", size);
+    const std::string each =
+        o.call ? "calls of " + *o.call : fmt::format("{} messages of {} bytes", o.text ? "text" : "binary", size);
     if (o.broadcast)
         return fmt::format("{} from one connection to {} others, {} in flight", each, o.connections - 1, o.depth);
     if (o.reconnect)
@@ -56,6 +48,8 @@ std::string load_in_words(const options& o) {
 }
 
 std::string verification_in_words(const options& o) {
+    if (o.expect_echo) return "every byte, in any order";
+    if (o.expect) return "every result";
     return !o.verify ? "no" : o.unordered ? "every byte, in any order" : "every byte, in order";
 }
 
@@ -107,8 +101,14 @@ std::string json_report(const options& o, const measurement& m) {
         add("\"rate\":{},", *o.rate);
     else
         add("\"depth\":{},", o.depth);
-    add("\"size\":{},\"threads\":{},\"verify\":\"{}\",", o.size, o.threads,
-        !o.verify     ? "no"
+    if (o.call)
+        add("\"call\":{},", json_string(*o.call));
+    else
+        add("\"size\":{},", o.size);
+    add("\"threads\":{},\"verify\":\"{}\",", o.threads,
+        o.expect_echo ? "bytes"
+        : o.expect    ? "results"
+        : !o.verify   ? "no"
         : o.unordered ? "bytes"
                       : "bytes and order");
     add("\"messages\":{},\"seconds\":{:.6f},\"messages_per_second\":{:.1f},", l.count(), m.seconds, r.per_second);

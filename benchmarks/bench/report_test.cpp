@@ -134,6 +134,14 @@ TEST_CASE("what is counted is called by its name") {
     o.broadcast = true;
     CHECK(has(text_report(o, m), "7.500 us CPU per delivery"));
     CHECK(has(html_report(o, m, {"", ""}), "1000 deliveries in"));
+
+    o.broadcast = false;
+    o.call = "math.add";
+    o.expect = "42";
+    CHECK(has(text_report(o, m), "calls of math.add, 2 in flight"));
+    CHECK(has(text_report(o, m), "7.500 us CPU per call"));
+    CHECK(has(text_report(o, m), "verified  every result"));
+    CHECK(has(json_report(o, m), "\"call\":\"math.add\",\"threads\":1,\"verify\":\"results\""));
 }
 
 TEST_CASE("the page needs nothing else, and has the plots and every figure") {

@@ -1,9 +1,12 @@
 #pragma once
 
+#include "calls.hpp"
 #include "options.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -13,6 +16,8 @@ namespace bench {
 /// connection sends from after its numbers were put in.
 ///
 ///     [command id, 4 bytes, if any][number, 8 printable bytes or what the payload has room for][letters]
+///
+/// or a call, whose number is its id.
 class workload {
 public:
     explicit workload(const options&);
@@ -36,6 +41,9 @@ public:
     /// Whether this is the prefix of the message with this number.
     [[nodiscard]] bool prefix_matches(const std::uint8_t* prefix, std::uint64_t number) const noexcept;
 
+    /// If the messages are calls, what is to be known about their replies; otherwise null.
+    [[nodiscard]] calls* replies_to_calls() noexcept { return calls_ ? &*calls_ : nullptr; }
+
     /// Whether a reply tells by its number which message it answers.
     [[nodiscard]] bool numbered() const noexcept { return number_size_ == 8; }
 
@@ -46,6 +54,9 @@ public:
     [[nodiscard]] std::vector<std::uint8_t> part_of(std::uint64_t number, std::size_t offset, std::size_t count) const;
 
 private:
+    [[nodiscard]] std::array<std::uint8_t, 8> number_text(std::uint64_t number) const noexcept;
+
+    std::optional<calls> calls_;
     std::vector<std::uint8_t> message_;  // unmasked, its number 0
     std::uint8_t first_byte_;
     std::size_t number_at_;

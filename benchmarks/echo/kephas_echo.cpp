@@ -19,6 +19,8 @@ asio::awaitable<std::optional<kephas::payload>> echo(kephas::request request) {
     co_return kephas::payload{request.share()};
 }
 
+asio::awaitable<double> add(double a, double b) { co_return a + b; }
+
 asio::awaitable<std::optional<kephas::payload>> broadcast(kephas::request request) {
     const kephas::client from = request.client();
     const kephas::broadcast_options to_others{.except = {from.id()}};
@@ -49,7 +51,7 @@ int main(int argc, char** argv) {
     const std::map<std::string, kephas::dispatch> policies{{"pool", kephas::dispatch::pool},
                                                            {"serial", kephas::dispatch::serial},
                                                            {"on_strand", kephas::dispatch::on_strand}};
-    CLI::App app{"kephas-echo: echoes the payload of command 0x0100, or with --raw every message"};
+    CLI::App app{"kephas-echo: echoes the payload of command 0x0100 and answers calls of math.add, or with --raw echoes every message"};
     app.add_option("--port", port, "TCP port on 127.0.0.1; 0 takes a free one")->required();
     app.add_option("--io-threads", io_threads, "threads that read and write; 0: one per core")->capture_default_str();
     app.add_option("--pool-threads", pool_threads, "threads that run handlers; 0: one per core")->capture_default_str();
@@ -66,8 +68,12 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
 
     kephas::router routes;
-    if (raw) routes.raw(policy.value_or(kephas::dispatch::on_strand), echo);
-    else routes.on(echo_command, policy.value_or(kephas::dispatch::pool), to_others ? broadcast : echo);
+    if (raw) {
+        routes.raw(policy.value_or(kephas::dispatch::on_strand), echo);
+    } else {
+        routes.rpc("math.add", {"a", "b"}, policy.value_or(kephas::dispatch::pool), add);
+        routes.on(echo_command, policy.value_or(kephas::dispatch::pool), to_others ? broadcast : echo);
+    }
 
     kephas::server_options options;
     options.listen = {(certificate.empty() ? "ws" : "wss") + ("://127.0.0.1:" + std::to_string(port)) + "/ws"};

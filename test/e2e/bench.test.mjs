@@ -99,6 +99,32 @@ test('a connection that is refused, compressed, dropped or reset instead of ende
   }
 });
 
+test('calls, answered out of order and in another shape each time', options, async () => {
+  const shapes = [
+    (id, result) => JSON.stringify({ jsonrpc: '2.0', id, result }),
+    (id, result) => JSON.stringify({ result, id, jsonrpc: '2.0' }, null, 2),
+    (id, result) => `{"jsonrpc":"2.0","result":${result}.0,"extra":[{"id":1}],"id":${id}}`,
+  ];
+  const add = (change = (value) => value) => {
+    let held;
+    return (socket, data, binary, count) => {
+      const { id, method, params, jsonrpc } = JSON.parse(data);
+      assert.deepEqual([method, jsonrpc, binary], ['math.add', '2.0', false]);
+      const reply = shapes[count % 3](id, change(params[0] + params[1], count));
+      if (count % 2 === 1) held = reply;
+      else for (const each of [reply, held]) socket.send(each);
+    };
+  };
+  const load = ['--connections', '1', '--depth', '2', '--messages', '600', '--call', 'math.add', '--params', '[2,40]', '--expect', '42', '--verify'];
+  const { code, report, stderr } = await measured(add(), load);
+  assert.equal(code, 0, stderr);
+  assert.equal(report.messages, 600);
+  assert.equal(report.verify, 'results');
+  const wrong = await measured(add((value, count) => (count === 301 ? 41 : value)), load);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /expected the result 42; came 41/);
+});
+
 test('a pause shows in every message that was due during it', options, async () => {
   const pause = 200;
   const { code, report, stderr } = await measured((socket, data, binary, count) => {
