@@ -14,7 +14,9 @@ import report as reports
 import servers as programs
 from measuring import Laboratory
 from results import Failed, OutOfTime, Results, TooBusy, complete, measure_row
-from rows import NOT_MEASURED, ROWS
+from rows import ROWS
+
+FIRST_ROUNDS = 6, 1  # pairs of kephas and of a peer at every row before any row gets more; six are enough for a verdict
 
 DESCRIPTION = '''\
 Measures kephas-echo and other WebSocket servers beside a bare epoll loop.
@@ -22,7 +24,8 @@ Measures kephas-echo and other WebSocket servers beside a bare epoll loop.
 The servers take turns, each time with a new process: the machine may be slow for a while, but then for all of them. The
 server has one core, the load another. Each server is verified byte for byte before it is measured, and a run during
 which others had too much of the two cores is repeated. Every round is kept in --state, and the same command goes on
-where the last one stopped; what was measured with another build or other settings does not count. The result is printed
+where the last one stopped. All rows get a few rounds first, and then the others: one call ends with a figure for each
+row, and two or three later ones (which take up to 25 minutes, too) complete them. What was measured with another build or other settings does not count. The result is printed
 as markdown, and stands with the plots in report.md and report.html in --state.
 
 Peers are other libraries' echo servers: %(peers)s. The packages
@@ -97,7 +100,7 @@ def options(arguments):
     except ValueError as error:
         parser.error(str(error))
     chosen.programs = chosen.build / 'benchmarks'
-    for name in ('bare_loop', 'kephas-bench'):
+    for name in ('bare_loop', 'bare_send_loop', 'kephas-bench'):
         if not (chosen.programs / name).exists():
             parser.error(f'{chosen.programs}: no {name} there; meson setup {chosen.build} && '
                          f'meson compile -C {chosen.build}')
@@ -126,7 +129,8 @@ class Comparison:
         self.chosen = chosen
         self.end = time.monotonic() + 60 * chosen.minutes
         self.results = Results(chosen.state / 'results')
-        self.bare = programs.bare_loop(chosen.programs)
+        self.rows = [row.small() if chosen.quick else row for row in ROWS]
+        self.bare = {name: programs.reference(chosen.programs, name) for name in {row.reference for row in ROWS}}
         peers, self.peers_left_out = programs.Peers(chosen.state / 'peers', progress).make(chosen.peers)
         self.wanted = [(server, chosen.rounds) for server in programs.kephas(chosen.programs) + chosen.others]
         self.wanted += [(server, chosen.peer_rounds) for server in peers]
@@ -136,41 +140,70 @@ class Comparison:
             chosen.programs / 'kephas-bench', self.cpus, chosen.seconds, chosen.warmup,
             None if chosen.quick or chosen.busy >= 100 else chosen.busy / 100, repeats=3, progress=progress)
         self.run_seconds = chosen.seconds + chosen.warmup + 0.7  # a guess, until one has been made
-        self.left = []
+        self.left = {}  # rows, and why
         self.failed = []
+        self.out = set()  # rows with servers that failed there
 
-    def key(self, server):
-        """What a pair was measured with."""
-        return programs.digest(self.bare.identity, server.identity, self.load, self.chosen.seconds, self.chosen.warmup)
+    def key_of(self, row):
+        """What a pair was measured with, of its server."""
+        bare = self.bare[row.reference].identity
+        work = (*row.load, *row.kephas, *row.answers, *row.echoes)
+        return lambda server: programs.digest(bare, server.identity, self.load, *work, self.chosen.seconds,
+                                              self.chosen.warmup)
 
-    def servers_of(self, row):
-        return [(server, wanted) for server, wanted in self.wanted if server.tls or not row.tls]
+    def servers_of(self, row, rounds=None, peer_rounds=None):
+        """Those that do its work, and how many pairs are wanted of them: all, or at most so many."""
+        found = []
+        for server, wanted in self.wanted:
+            if server.kind == 'kephas' or not row.only_kephas and (server.tls or not row.tls):
+                most = peer_rounds if server.kind == 'peer' else rounds
+                found.append((server, wanted if most is None else min(wanted, most)))
+        return found
 
     def measure(self):
-        """All that is left of the rows, as far as the time allows."""
-        for row in self.chosen.rows:
-            servers = self.servers_of(row)
-            if self.chosen.again:
+        """All that is left of the rows, as far as the time allows: of each a little first, then the rest."""
+        rows = [row for row in self.rows if row.name in self.chosen.rows]
+        if self.chosen.again:
+            for row in rows:
                 self.results.forget(row.name)
-            if complete(row, servers, self.results, self.key):
+        for row in rows:
+            if self._complete(row):
                 progress(f'{row.name}: already measured')
-                continue
-            progress(f'{row.name}: measuring')
-            try:
-                measure_row(row, self.bare, servers, self.results, self.key, lambda server: self._run(row, server),
-                            most_lost=3, time_for=lambda runs: self._time_for(row, runs), failed=self._fail)
-            except OutOfTime:
-                self._leave(f'{row.name}; the time is over, the same command goes on')
-            except TooBusy:
-                self._leave(f'{row.name}; other programs kept the machine busy')
-            except Failed as why:
-                self._fail(self.bare, why)
+        for rounds in (FIRST_ROUNDS, (None, None)):
+            for row in rows:
+                self._measure(row, *rounds)
+        self.left = {row.name: self.left[row.name] for row in rows if row.name in self.left and not self._complete(row)}
 
-    def _leave(self, why):
-        self.left.append(why)
-        progress(why)
+    def _complete(self, row, *rounds):
+        return complete(row, self._still_in(row, *rounds), self.results, self.key_of(row))
 
-    def _fail(self, _, why):
+    def _still_in(self, row, *rounds):
+        return [(server, wanted) for server, wanted in self.servers_of(row, *rounds)
+                if (row.name, server.name) not in self.out]
+
+    def _measure(self, row, *rounds):
+        bare = self.bare[row.reference]
+        if (row.name, bare.name) in self.out or self._complete(row, *rounds):
+            return
+        progress(f'{row.name}: measuring')
+        try:
+            measure_row(row, bare, self._still_in(row, *rounds), self.results, self.key_of(row),
+                        lambda server: self._run(row, server), most_lost=3,
+                        time_for=lambda runs: self._time_for(row, runs),
+                        failed=lambda server, why: self._fail(row, server, why))
+        except OutOfTime:
+            self._leave(row, 'the time is over, the same command goes on')
+        except TooBusy:
+            self._leave(row, 'other programs kept the machine busy')
+        except Failed as why:
+            self._fail(row, bare, why)
+
+    def _leave(self, row, why):
+        self.left[row.name] = f'{row.name}; {why}'
+        progress(self.left[row.name])
+
+    def _fail(self, row, server, why):
+        self.out.add((row.name, server.name))
         self.failed.append(str(why))
         progress(self.failed[-1])
 
@@ -190,9 +223,9 @@ class Comparison:
         return True
 
     def report(self):
-        measured = [reports.Measured.of(row, self.servers_of(row), self.results, self.key) for row in ROWS]
-        return reports.Report([each for each in measured if each], self.circumstances(), self.left, self.failed,
-                              self.peers_left_out, NOT_MEASURED)
+        measured = [reports.Measured.of(row, self.servers_of(row), self.results, self.key_of(row)) for row in self.rows]
+        return reports.Report([each for each in measured if each], self.circumstances(), list(self.left.values()),
+                              self.failed, self.peers_left_out)
 
     def circumstances(self):
         chosen = self.chosen
@@ -219,8 +252,6 @@ def interrupted(*_):
 def main(arguments):
     signal.signal(signal.SIGTERM, interrupted)
     chosen = options(arguments)
-    names = {row.name: row for row in ROWS}
-    chosen.rows = [names[name] for name in chosen.rows]
     temporary = None
     if chosen.state is None:
         temporary = chosen.state = Path(tempfile.mkdtemp())

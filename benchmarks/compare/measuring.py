@@ -128,13 +128,17 @@ class Laboratory:
         self._certificate = None
 
     def measure(self, row, server):
-        """The figures, or None if others disturbed every attempt. Raises Failed."""
+        """The figures, or None if every attempt was disturbed. Raises Failed."""
         if (row.name, server.name) not in self.checked:
             self._check(row, server)
             self.checked.add((row.name, server.name))
         for _ in range(1 + self.repeats):
             warmup = self.warmup + server.settling
             figures = self._run(row, server, ('--seconds', str(self.seconds), '--warmup', str(warmup)))
+            if figures['per_second'] == 0:  # not even once: of such a run no ratio can be taken
+                self.discarded += 1
+                self.progress(f'{server.name}: nothing was answered in the measured time, discarded')
+                continue
             if self.busy is None or figures['others'] <= self.busy:
                 return figures
             self.discarded += 1
@@ -143,21 +147,21 @@ class Laboratory:
 
     def _check(self, row, server):
         """Every byte of every reply, and their order if the server keeps it."""
-        load = [part if part != '--rate' else None for part in row.load]
+        load = [part if part != '--rate' else None for part in row.load_for(server)]
         while None in load:  # a number of messages is sent without a schedule
             at = load.index(None)
             del load[at:at + 2]
-        self._run(row, server, ('--messages', str(row.check), '--verify', *(() if server.ordered else ('--unordered',))),
-                  load)
+        self._run(row, server, ('--messages', str(row.check), '--verify',
+                                *(() if server.ordered or not row.any_order else ('--unordered',))), load)
 
     def _run(self, row, server, options, load=None):
-        certificate = []
+        arguments = [*row.arguments_of(server)]
         if row.tls:
-            certificate = ['--tls-cert', f'{self.certificate}/cert.pem', '--tls-key', f'{self.certificate}/key.pem']
-        with Running(server, certificate, self.server_cpu) as running:
+            arguments += ['--tls-cert', f'{self.certificate}/cert.pem', '--tls-key', f'{self.certificate}/key.pem']
+        with Running(server, arguments, self.server_cpu) as running:
             pid = running.process.pid
             command = [self.load_program, f'{"wss" if row.tls else "ws"}://127.0.0.1:{running.port}/ws', '--json',
-                       '--pid', str(pid), '--command', '0x0100', *(load if load is not None else row.load), *options,
+                       '--pid', str(pid), *(load if load is not None else row.load_for(server)), *options,
                        *(['--insecure'] if row.tls else [])]
             try:
                 before = own_seconds(pid)

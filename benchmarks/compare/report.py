@@ -57,7 +57,6 @@ class Report:
     left: list = field(default_factory=list)  # rows that are not complete, and why
     failed: list = field(default_factory=list)  # servers at a row, and how
     peers_left_out: list = field(default_factory=list)
-    not_measured: tuple = ()
 
     def columns(self, tls):
         """A heading, the row and the figure that is compared; an open loop has two."""
@@ -81,7 +80,6 @@ class Report:
         yield from (f'Not complete: {line}' for line in self.left)
         yield from (f'Failed: {line}' for line in self.failed)
         yield from (f'Peer left out: {line}' for line in self.peers_left_out)
-        yield from (f'Not measured: {line}' for line in self.not_measured)
 
 
 def with_interval(summary):
@@ -99,8 +97,9 @@ def with_range(summary):
 EXPLANATION = (
     'The servers take turns, each time with a new process. A ratio is to the bare loop of the same round; what is '
     'shown is the median of the ratios, and in parentheses what holds it with a probability of 95 % (with fewer than '
-    'six pairs: their range). CPU is that of the server per message, except in the open loop: latency from the time at '
-    'which a message was to leave.')
+    'six pairs: their range). CPU is that of the server per message, delivery of a broadcast, call or whole connection, '
+    'except in the open loop: latency from the time at which a message was to leave. Broadcasts are compared with a loop '
+    'that sends one buffer to all, calls with the loop that echoes them.')
 
 
 def table(headings, rows, numbers_from=1):
@@ -136,7 +135,7 @@ def bar_rows(report):
                    '' if bar.goal is None else f'{bar.goal:g}', VERDICTS[verdict(ratio, bar.limit)]]
 
 
-ABSOLUTE_HEADINGS = ('work', 'server', 'pairs', 'CPU, µs per message', 'p50, µs', 'p99, µs', 'messages/s')
+ABSOLUTE_HEADINGS = ('work', 'server', 'pairs', 'CPU, µs each', 'p50, µs', 'p99, µs', 'per second')
 
 
 def absolute_rows(report):

@@ -33,7 +33,7 @@ SERVERS = [(ON_STRAND, 15), (server('A <B> & C'), 6)]
 def report(ratios, rows=ROWS):
     measured = [Measured.of(row, SERVERS, Made(ratios), lambda s: '') for row in rows]
     return Report([each for each in measured if each], [('Machine', 'a <machine>')], ['row; no time'],
-                  ['row, ws: alters bytes'], ['bun: there is no npm'], ('broadcast',))
+                  ['row, ws: alters bytes'], ['bun: there is no npm'])
 
 
 class Tags(HTMLParser):
@@ -74,7 +74,7 @@ class Reports(unittest.TestCase):
 
     def test_says_what_is_not_there(self):
         text = markdown(report({}))
-        for line in ('- Not complete: row; no time', '- Failed: row, ws: alters bytes', '- Peer left out: bun: there is no npm', '- Not measured: broadcast'):
+        for line in ('- Not complete: row; no time', '- Failed: row, ws: alters bytes', '- Peer left out: bun: there is no npm'):
             self.assertIn(line, text)
         self.assertNotIn('times the bare loop', text.lower())
 
@@ -114,6 +114,25 @@ class Rows(unittest.TestCase):
         for row in ROWS:
             self.assertRegex(row.name, r'^[\w-]+$')
             self.assertEqual(set(row.bars), {f'kephas, {d}' for d in ('on_strand', 'serial', 'pool')})
+
+    def test_a_small_one_is_the_same_work_with_fewer_connections(self):
+        for row in ROWS:
+            small = row.small()
+            self.assertEqual(len(small.load), len(row.load))
+            changed = {new for old, new in zip(row.load, small.load) if old != new}
+            self.assertEqual(changed, {'501'} if row.name == 'broadcast-10000x32B' else set(), row.name)
+            self.assertEqual(small.name, row.name)
+
+    def test_calls_are_echoed_by_the_bare_loop_and_answered_by_others(self):
+        row = next(row for row in ROWS if row.name == 'rpc-50x32')
+        self.assertEqual(row.load_for(server('bare loop', 'bare'))[-1:], ('--expect-echo',))
+        self.assertEqual(row.load_for(ON_STRAND)[-2:], ('--expect', '42'))
+
+    def test_only_kephas_is_told_what_it_has_to_do(self):
+        row = next(row for row in ROWS if row.name == 'broadcast-10000x32B')
+        self.assertEqual(row.arguments_of(ON_STRAND), ('--broadcast',))
+        self.assertEqual(row.arguments_of(server('bare send loop', 'bare')), ())
+        self.assertEqual(row.what, 'server CPU per delivery')
 
 
 if __name__ == '__main__':

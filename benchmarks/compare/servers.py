@@ -36,9 +36,10 @@ def digest(*parts):
     return found.hexdigest()[:16]
 
 
-def bare_loop(programs):
-    program = programs / 'bare_loop'
-    return Server('bare loop', (str(program), '--port', '0'), digest(program), tls=True, kind='bare')
+def reference(programs, name):
+    """What a row is compared with: bare_loop, or bare_send_loop for broadcasts."""
+    program = programs / name
+    return Server(name.replace('_', ' '), (str(program), '--port', '0'), digest(program), tls=True, kind='bare')
 
 
 def kephas(programs):

@@ -18,7 +18,7 @@ class Compare(unittest.TestCase):
     def test_measures_every_row(self):
         done = compare()
         self.assertEqual(done.returncode, 0, done.stderr)
-        for words in ('| kephas, on_strand | ', '## Over TLS', '1 MiB', 'messages/s, 32 B, p50'):
+        for words in ('| kephas, on_strand | ', '## Over TLS', '1 MiB', 'messages/s, 32 B, p50', 'new connections', 'broadcast', 'JSON-RPC'):
             self.assertIn(words, done.stdout)
 
     def test_goes_on_where_it_stopped(self):
