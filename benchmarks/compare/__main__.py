@@ -24,9 +24,9 @@ Measures kephas-echo and other WebSocket servers beside a bare epoll loop.
 The servers take turns, each time with a new process: the machine may be slow for a while, but then for all of them. The
 server has one core, the load another. Each server is verified byte for byte before it is measured, and a run during
 which others had too much of the two cores is repeated. Every round is kept in --state, and the same command goes on
-where the last one stopped. All rows get a few rounds first, and then the others: one call ends with a figure for each
-row, and two or three later ones (which take up to 25 minutes, too) complete them. What was measured with another build or other settings does not count. The result is printed
-as markdown, and stands with the plots in report.md and report.html in --state.
+where the last one stopped; what was measured with another build or other settings does not count. All rows get a few
+rounds first and the rest later: one call ends with a figure for each of them, two more complete what is wanted by
+default. The result is printed as markdown, and stands with the plots in report.md and report.html in --state.
 
 Peers are other libraries' echo servers: %(peers)s. The packages
 that they need are installed (apt, npm) and their programs built, in --state. One that cannot be had is left out, with
@@ -139,7 +139,7 @@ class Comparison:
         self.laboratory = Laboratory(
             chosen.programs / 'kephas-bench', self.cpus, chosen.seconds, chosen.warmup,
             None if chosen.quick or chosen.busy >= 100 else chosen.busy / 100, repeats=3, progress=progress)
-        self.run_seconds = chosen.seconds + chosen.warmup + 0.7  # a guess, until one has been made
+        self.run_seconds = {}  # of each row
         self.left = {}  # rows, and why
         self.failed = []
         self.out = set()  # rows with servers that failed there
@@ -213,13 +213,19 @@ class Comparison:
         figures = self.laboratory.measure(row, server)
         if self.laboratory.discarded == discarded:  # rises at once, so that the end is kept, and falls slowly
             took = time.monotonic() - begin
-            self.run_seconds = max(took, 0.9 * self.run_seconds + 0.1 * took)
+            self.run_seconds[row.name] = max(took, 0.9 * self._expected(row) + 0.1 * took)
         return figures
 
+    def _expected(self, row):
+        """Seconds of a run; a guess, until one has been made."""
+        guess = self.chosen.seconds + self.chosen.warmup + 0.7 + 3e-4 * row.connections
+        return self.run_seconds.get(row.name, guess)
+
     def _time_for(self, row, runs):
-        if time.monotonic() + runs * self.run_seconds > self.end:
+        needed = runs * self._expected(row)
+        if time.monotonic() + needed > self.end:
             return False
-        progress(f'{row.name}: a round of {runs} runs, about {runs * self.run_seconds:.0f} s')
+        progress(f'{row.name}: a round of {runs} runs, about {needed:.0f} s')
         return True
 
     def report(self):

@@ -30,6 +30,10 @@ class Row:
         return 'latency, p50' if self.figure == 'p50_us' else f'server CPU per {self.unit}'
 
     @property
+    def connections(self):
+        return int(self.load[self.load.index('--connections') + 1])
+
+    @property
     def any_order(self):
         """Whether replies may overtake each other at all."""
         return '--reconnect' not in self.load
@@ -43,8 +47,7 @@ class Row:
     def small(self):
         """With so few connections that it is soon tried out."""
         load = list(self.load)
-        at = load.index('--connections') + 1
-        load[at] = str(min(int(load[at]), 501))
+        load[load.index('--connections') + 1] = str(min(self.connections, 501))
         return replace(self, load=tuple(load), check=min(self.check, 2000))
 
 
