@@ -1,63 +1,25 @@
 #include "counting_malloc.hpp"
+#include "round_trips.hpp"
 
 #include <support/running_server.hpp>
-#include <support/test_client.hpp>
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
 #include <array>
 #include <cstdlib>
-#include <vector>
-
-#include <sys/socket.h>
+#include <string_view>
 
 using namespace kephas;
 using namespace kephas::test;
 
 namespace {
 
-constexpr std::uint32_t echo_command = 0x0100;
-
-asio::awaitable<std::optional<payload>> echo(request req) { co_return payload{req.share()}; }
-
-/// Sends the same bytes again and again and reads as many as must come back, without allocating anything.
-class round_trips {
-public:
-    round_trips(std::uint16_t port, std::size_t in_flight)
-        : client_{test_client::open(port)}, in_flight_{in_flight} {
-        for (std::size_t i = 0; i < in_flight; ++i) {
-            const std::string body(32, static_cast<char>('a' + i % 26));
-            out_ += test_client::frame(2, test_client::command(echo_command, body));
-            answer_size_ += 2 + 4 + body.size();
-        }
-    }
-    void make(std::size_t messages) {
-        for (std::size_t done = 0; done < messages; done += in_flight_) {
-            client_.send_raw(out_);
-            for (std::size_t left = answer_size_; left > 0;) {
-                std::array<char, 8192> buffer;
-                const ssize_t got = ::recv(client_.native_handle(), buffer.data(), std::min(left, buffer.size()), 0);
-                REQUIRE(got > 0);
-                left -= static_cast<std::size_t>(got);
-            }
-        }
-    }
-
-private:
-    test_client client_;
-    std::size_t in_flight_;
-    std::string out_;
-    std::size_t answer_size_ = 0;
-};
-
 double allocations_per_message(dispatch policy, std::size_t in_flight) {
     constexpr std::size_t messages = 32'000;
     router routes;
     routes.on(command_id{echo_command}, policy, echo);
-    server_options options = quiet_options();
-    options.rate_limit = no_rate_limit();
-    running_server server{std::move(routes), options};
+    running_server server{std::move(routes), unlimited_options()};
     round_trips client{server.port(), in_flight};
     client.make(messages / 8);
     if (std::getenv("TRACE_ALLOCATIONS") != nullptr) counts::trace_next(12);
