@@ -1,0 +1,81 @@
+// memcpy and memmove of this program, the shared libraries included, with a count. Not for use with sanitizers.
+#include "counting_copies.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+
+#include <execinfo.h>
+#include <unistd.h>
+
+namespace counts {
+namespace {
+
+constinit std::atomic<std::size_t> copied{0};
+constinit std::atomic<std::size_t> to_trace{0};
+thread_local bool tracing = false;
+
+void note(std::size_t size) noexcept {
+    if (size < smallest_counted) return;
+    copied.fetch_add(size, std::memory_order_relaxed);
+    if (to_trace.load(std::memory_order_relaxed) == 0 || tracing) return;
+    tracing = true;
+    to_trace.fetch_sub(1, std::memory_order_relaxed);
+    void* frames[24];
+    const int count = ::backtrace(frames, 24);
+    char line[64];
+    const int length = std::snprintf(line, sizeof(line), "--- %zu bytes\n", size);
+    (void)!::write(STDERR_FILENO, line, static_cast<std::size_t>(length));
+    ::backtrace_symbols_fd(frames, count, STDERR_FILENO);
+    tracing = false;
+}
+
+/// In steps that no compiler takes for a memcpy: that would be this function again.
+template <class Word>
+void forwards(unsigned char* to, const unsigned char* from, std::size_t size) noexcept {
+    std::size_t i = 0;
+    for (; i + sizeof(Word) <= size; i += sizeof(Word)) {
+        Word word;
+        __builtin_memcpy(&word, from + i, sizeof(Word));
+        __builtin_memcpy(to + i, &word, sizeof(Word));
+        asm volatile("" ::: "memory");
+    }
+    for (; i < size; ++i) {
+        to[i] = from[i];
+        asm volatile("" ::: "memory");
+    }
+}
+
+void backwards(unsigned char* to, const unsigned char* from, std::size_t size) noexcept {
+    for (std::size_t i = size; i > 0; --i) {
+        to[i - 1] = from[i - 1];
+        asm volatile("" ::: "memory");
+    }
+}
+
+}  // namespace
+
+std::size_t copied_bytes() noexcept { return copied.load(); }
+void trace_copies(std::size_t count) noexcept { to_trace.store(count); }
+
+}  // namespace counts
+
+extern "C" {
+
+void* memcpy(void* to, const void* from, std::size_t size) noexcept {
+    counts::note(size);
+    counts::forwards<std::uint64_t>(static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), size);
+    return to;
+}
+
+void* memmove(void* to, const void* from, std::size_t size) noexcept {
+    counts::note(size);
+    auto* const target = static_cast<unsigned char*>(to);
+    const auto* const source = static_cast<const unsigned char*>(from);
+    const auto distance = reinterpret_cast<std::uintptr_t>(to) - reinterpret_cast<std::uintptr_t>(from);
+    if (distance >= size) counts::forwards<std::uint64_t>(target, source, size);  // also if it lies before: that wraps around
+    else counts::backwards(target, source, size);
+    return to;
+}
+
+}  // extern "C"
