@@ -139,15 +139,23 @@ void session::received(read_buffer& buffer, std::size_t size, std::error_code ec
 }
 
 void session::process(time_point now) {
+    // What one client may do before it is the turn of the others, however much was read from it: the driver waits for the next.
+    static constexpr std::size_t most_messages = 64;
+    static constexpr std::size_t most_bytes = 64 * 1024;  // and the rest of the message that exceeds it
+    std::size_t messages = 0;
+    std::size_t bytes = 0;
+    const auto turn_over = [&] { return (messages >= most_messages || bytes >= most_bytes) && !machine_->failing(); };
     bool more = phase_ == phase::open;
     while (more) {
         state_->out().hold_wakes(!write_blocked_);  // everything that is queued meanwhile leaves with the flush below
         more = false;
-        while (phase_ == phase::open && (!paused() || machine_->failing())) {
+        while (phase_ == phase::open && (!paused() || machine_->failing()) && !turn_over()) {
             auto event = machine_->poll_event();
             if (!event) {
                 if (!take_controls()) break;
             } else if (auto* message = std::get_if<message_received>(&*event)) [[likely]] {
+                ++messages;
+                bytes += message->payload.size();
                 handle(std::move(*message));
             } else {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
@@ -158,7 +166,7 @@ void session::process(time_point now) {
         flush(now);
         if (queue_held()) flush(now);  // nobody would wake us: the first flush may have made all the room there will be
         // Handlers on the strand have ended by now: if they were the limit, what is left of the input comes next.
-        more = more && phase_ == phase::open && machine_->pending_input() && !paused();
+        more = more && phase_ == phase::open && machine_->pending_input() && !paused() && !turn_over();
     }
     if (phase_ == phase::open && take_controls()) flush(now);
     check_end_requests(now);
