@@ -205,14 +205,17 @@ void connection::begin_frame(const header& h) {
     }
     // a server may echo in fragments (section 5.4)
     const std::uint8_t expected = in_message_ ? 0 : workload_.first_byte() & 0x0FU;
-    const std::uint64_t rest = workload_.message_size() - (in_message_ ? offset_ : 0);
-    const bool whole = (h.first & final_bit) != 0;
-    const bool fits = workload_.replies_to_calls() != nullptr ? h.length <= max_reply - (in_message_ ? offset_ : 0)
-                      : whole                                 ? h.length == rest
-                                                              : h.length <= rest;
-    if ((h.first & 0x7FU) != expected || !fits)
-        fault("expected " + described(static_cast<std::uint8_t>(expected | final_bit), rest) + "; came " +
-              described(h.first, h.length));
+    const bool right_kind = (h.first & 0x7FU) == expected;
+    if (workload_.replies_to_calls() != nullptr) {
+        if (!right_kind || h.length > max_reply - (in_message_ ? offset_ : 0))
+            fault("expected the reply to a call, as text; came " + described(h.first, h.length));
+    } else {
+        const std::uint64_t rest = workload_.message_size() - (in_message_ ? offset_ : 0);
+        const bool whole = (h.first & final_bit) != 0;
+        if (!right_kind || (whole ? h.length != rest : h.length > rest))
+            fault("expected " + described(static_cast<std::uint8_t>(expected | final_bit), rest) + "; came " +
+                  described(h.first, h.length));
+    }
     if (in_message_) return;
     if (oldest_ == next_sent_) fault("got " + described(h.first, h.length) + ", that nothing asked for");
     in_message_ = true;

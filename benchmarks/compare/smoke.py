@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / 'compare.sh'
 
 def compare(*arguments):
     return subprocess.run(['sh', str(SCRIPT), '--quick', *arguments, BUILD], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=100, check=False)
+                          capture_output=True, text=True, timeout=150, check=False)
 
 
 class Compare(unittest.TestCase):
