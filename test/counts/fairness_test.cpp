@@ -116,13 +116,15 @@ most_served between_turns(std::size_t busy, std::size_t size) {
 
 }  // namespace
 
-// When the quiet client's handler ends, its next message is there already, and so its next read comes behind what waits for the
-// thread at that moment: one turn of each busy client, which has waited since its last one. A turn is 64 messages or 64 KiB,
-// and the rest of the message that exceeds it.
-TEST_CASE("between two turns of a quiet client each busy one is served at most one read budget") {
+// A turn is 64 messages or 64 KiB, and the rest of the message that exceeds it. When the quiet client's handler ends, its next
+// message is there already, and the thread learns of it when Asio asks the system, and then the poller. A busy client with input
+// left has posted its next turn, and Asio runs what is posted before it asks; what it finds then comes behind what was posted
+// meanwhile. So each busy client has the turn that was due and perhaps the one that it posted in it: two.
+TEST_CASE("between two turns of a quiet client each busy one has its turn, and the next at most if that had begun") {
+    constexpr std::size_t most_turns = 2;
     for (const std::size_t busy : {1U, 8U}) {
-        CHECK(between_turns(busy, 32).messages <= 64);
-        CHECK(between_turns(busy, 8 * 1024).bytes <= 64 * 1024 + 8 * 1024);
+        CHECK(between_turns(busy, 32).messages <= most_turns * 64);
+        CHECK(between_turns(busy, 8 * 1024).bytes <= most_turns * (64 * 1024 + 8 * 1024));
     }
 }
 
