@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kephas/server/job.hpp>
+#include <kephas/server/options.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -12,7 +13,6 @@
 namespace kephas {
 
 class runner;
-struct in_flight_options;
 
 /// The handlers of one client: how many messages they hold, which runners work for it, and what waits its turn.
 /// Concurrency: any thread, except what says "strand".
@@ -36,6 +36,11 @@ public:
 
     // strand
     [[nodiscard]] std::size_t messages() const noexcept { return static_cast<std::size_t>(held() / one_message); }
+    /// Whether nothing is full.
+    [[nodiscard]] bool has_room() const noexcept {
+        const std::uint64_t now = held();
+        return now / one_message < limits_.messages && now % one_message < limits_.bytes;
+    }
     [[nodiscard]] bool messages_full() const noexcept;
     [[nodiscard]] bool bytes_full() const noexcept;
 

@@ -98,6 +98,11 @@ public:
     [[nodiscard]] virtual bool may_share() const noexcept = 0;
     /// Whether these are the handlers that run on the strand of their client.
     [[nodiscard]] virtual bool on_strand() const noexcept { return false; }
+    /// On the strand: takes a short reply that leaves at once, together with others. False if it has to be queued.
+    [[nodiscard]] virtual bool take_reply(websocket::opcode /*op*/, std::optional<command_id> /*id*/,
+                                          bytes_view /*body*/) noexcept {
+        return false;
+    }
 };
 
 }  // namespace kephas

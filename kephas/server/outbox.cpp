@@ -31,6 +31,7 @@ send_status outbox::push(outbound_frame&& frame, overflow_policy policy, std::ui
     const std::lock_guard lock{mutex_};
     if (flushing_.load(std::memory_order_relaxed)) queue_.defer_charges();
     const send_status status = queue_.push(std::move(frame), policy, key);
+    note_idle_locked();
     if (status == send_status::queued) wake_locked();
     return status;
 }
@@ -59,7 +60,9 @@ asio::awaitable<bool> outbox::drained() {
         [&](parked_ptr who) {
             const std::lock_guard lock{mutex_};
             gone = queue_.failed();
-            return !gone && wait_locked({std::move(who), 0, 0});
+            const bool waits = !gone && wait_locked({std::move(who), 0, 0});
+            if (waits && queue_.empty()) wake_locked();  // it waits for what leaves past the queue: a flush will tell
+            return waits;
         },
         ec);
     if (ec == errc::closed) co_return false;
@@ -73,12 +76,14 @@ bool outbox::wait_locked(waiter waiting) {
         std::erase_if(waiters_, [](const waiter& other) { return other.who->resumed(); });
     }
     waiters_.push_back(std::move(waiting));
+    note_idle_locked();
     return true;
 }
 
 bool outbox::push_control(bytes_view frame) {
     const std::lock_guard lock{mutex_};
     if (!queue_.push_control(frame)) return false;
+    note_idle_locked();
     wake_locked();
     return true;
 }
@@ -87,6 +92,7 @@ bool outbox::close(bytes_view close_frame) {
     const std::lock_guard lock{mutex_};
     if (!queue_.push_close(close_frame)) return false;
     resume_waiters_locked(wake_reason::closing);
+    note_idle_locked();
     wake_locked();
     return true;
 }
@@ -95,6 +101,7 @@ void outbox::fail(bytes_view close_frame) {
     const std::lock_guard lock{mutex_};
     queue_.fail(close_frame);
     resume_waiters_locked(wake_reason::gone);
+    note_idle_locked();
     wake_locked();
 }
 
@@ -102,6 +109,7 @@ void outbox::discard() {
     const std::lock_guard lock{mutex_};
     queue_.discard();
     resume_waiters_locked(wake_reason::gone);
+    note_idle_locked();
 }
 
 void outbox::compress_from(std::size_t threshold) {
@@ -124,9 +132,23 @@ void outbox::hold_wakes(bool flushing) {
     flushing_.store(flushing, std::memory_order_relaxed);
 }
 
+bool outbox::let_wakes_go() noexcept {
+    wake_pending_.store(false, std::memory_order_seq_cst);
+    if (!idle_.load(std::memory_order_seq_cst)) return false;
+    flushing_.store(false, std::memory_order_relaxed);
+    return true;
+}
+
+void outbox::put_back(bytes_view frames, std::size_t written) {
+    const std::lock_guard lock{mutex_};
+    flushing_.store(false, std::memory_order_relaxed);
+    queue_.written(0);
+    queue_.put_back(frames, written);
+    note_idle_locked();
+}
+
 std::size_t outbox::gather(std::span<bytes_view> out, mutable_bytes scratch) {
     const std::lock_guard lock{mutex_};
-    wake_pending_.store(false, std::memory_order_relaxed);
     if (queue_.empty()) flushing_.store(false, std::memory_order_relaxed);  // there will be no `written`
     return queue_.gather(out, scratch);
 }
@@ -136,6 +158,7 @@ outbox::progress outbox::written(std::size_t size) {
     flushing_.store(false, std::memory_order_relaxed);
     queue_.written(size);
     if (!waiters_.empty()) resume_waiters_locked(wake_reason::progress);
+    note_idle_locked();
     return {queue_.bytes(), queue_.close_written()};
 }
 
@@ -165,9 +188,14 @@ void outbox::trim() {
 }
 
 void outbox::wake_locked() noexcept {
-    if (wake_pending_.load(std::memory_order_relaxed)) return;
+    if (wake_pending_.load(std::memory_order_seq_cst)) return;
     wake_pending_.store(true, std::memory_order_relaxed);
     owner_.wake();
+}
+
+void outbox::note_idle_locked() noexcept {
+    const bool idle = queue_.empty() && !queue_.closed() && waiters_.empty();
+    if (idle != idle_.load(std::memory_order_relaxed)) idle_.store(idle, std::memory_order_seq_cst);
 }
 
 void outbox::resume_waiters_locked(wake_reason reason) {

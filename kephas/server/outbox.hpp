@@ -70,6 +70,13 @@ public:
     /// While wakes are held, `push` does not call `wake`: the strand flushes by itself before it lets them go.
     /// `flushing` tells whether that flush will write something, or the kernel takes nothing just now.
     void hold_wakes(bool flushing);
+    /// Lets them go. True if there is nothing to do: what comes later wakes.
+    [[nodiscard]] bool let_wakes_go() noexcept;
+    /// Whether a frame may leave past the queue: nothing waits there, nor does anybody wait for it, and it is not closed.
+    [[nodiscard]] bool idle() const noexcept { return idle_.load(std::memory_order_acquire); }
+    /// In the place of `written`, if frames that were to leave past the queue have not: what is left of them, as in
+    /// `outbound_queue`.
+    void put_back(bytes_view frames, std::size_t written);
     [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch);
     struct progress {
         std::size_t still_queued = 0;
@@ -85,6 +92,7 @@ public:
 
 private:
     void wake_locked() noexcept;
+    void note_idle_locked() noexcept;
     enum class wake_reason : std::uint8_t { progress, closing, gone };
     void resume_waiters_locked(wake_reason reason);
 
@@ -94,7 +102,8 @@ private:
         std::size_t allocated;
     };
     [[nodiscard]] bool served_locked(const waiter& waiting) const noexcept {
-        return waiting.size == 0 ? queue_.empty() : queue_.has_room(waiting.size, waiting.allocated);
+        return waiting.size == 0 ? queue_.empty() && !flushing_.load(std::memory_order_relaxed)
+                                 : queue_.has_room(waiting.size, waiting.allocated);
     }
     [[nodiscard]] bool wait_locked(waiter waiting);
 
@@ -102,9 +111,12 @@ private:
     mutable std::mutex mutex_;
     outbound_queue queue_;
     std::vector<waiter> waiters_;
-    // Changed without the lock as well, by the strand: what was pushed under the lock before that leaves with its flush.
+    // Looked at without the lock by the strand, which also changes the first two. Of a push and a flush at the same time one
+    // sees the other: the push makes it busy and then looks for a pending wake, the flush lets wakes go and then looks
+    // whether it is idle, all in one order (sequentially consistent).
     std::atomic<bool> wake_pending_{false};
     std::atomic<bool> flushing_{false};
+    std::atomic<bool> idle_{true};
 };
 
 }  // namespace kephas

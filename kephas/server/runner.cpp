@@ -75,8 +75,9 @@ asio::awaitable<void> runner::run() {
         from.work().enter(*this, on_strand);
         request_state state{work_->from};
         const job& work = state.work;
-        while (work_->source->next(state.work)) {
-            if (work_->source->may_share() && home_.has_idle_worker()) home_.submit(*work_);
+        job_source& source = *work_->source;
+        while (source.next(state.work)) {
+            if (!on_strand && source.may_share() && home_.has_idle_worker()) home_.submit(*work_);
             before_handler(state);
             std::exception_ptr failure;
             try {
@@ -95,13 +96,17 @@ asio::awaitable<void> runner::run() {
                 continue;
             }
             if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
-            try {
-                auto reply = answer(state, failure);
-                if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
-                    (void)co_await from.out().push_when_room(std::move(*reply));
+            const bool sent = !failure && !work.rpc &&
+                              (!state.reply || (on_strand && source.take_reply(work.opcode, work.command, state.reply->view())));
+            if (!sent) {
+                try {
+                    auto reply = answer(state, failure);
+                    if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
+                        (void)co_await from.out().push_when_room(std::move(*reply));
+                    }
+                } catch (const std::exception& error) {
+                    home_.log().error("a reply was lost: {}", error.what());
                 }
-            } catch (const std::exception& error) {
-                home_.log().error("a reply was lost: {}", error.what());
             }
             state.reply.reset();
             if (work.rpc) state.result = {};

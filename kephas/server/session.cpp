@@ -6,7 +6,9 @@
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <utility>
 
 namespace kephas {
@@ -138,6 +140,38 @@ void session::received(read_buffer& buffer, std::size_t size, std::error_code ec
     if (!buffer.slab.empty()) home_->give_back_slab(std::move(buffer.slab));
 }
 
+/// Lets the replies of one turn leave past the outbox. What could not be written is queued at the end of the turn.
+class session::direct_replies {
+public:
+    explicit direct_replies(session& self) noexcept
+        : self_{self}, run_{memory_.value, self.context_.options->outbox.max_messages} {
+        if (self_.state_ && !self_.deflate_) self_.replies_ = &run_;
+    }
+    direct_replies(const direct_replies&) = delete;
+    direct_replies& operator=(const direct_replies&) = delete;
+    ~direct_replies() {
+        self_.replies_ = nullptr;
+        if (run_.empty()) return;
+        try {
+            self_.state_->out().put_back(run_.bytes(), 0);
+        } catch (...) {
+            self_.broken();
+        }
+    }
+
+private:
+    session& self_;
+    uninitialised<std::array<std::byte, 16 * 1024>> memory_;
+    frame_run run_;
+};
+
+bool session::take_reply(websocket::opcode op, std::optional<command_id> id, bytes_view body) noexcept {
+    if (replies_ == nullptr || write_blocked_ || body.size() > outbound_queue::copy_threshold) return false;
+    const outbox& out = state_->out();  // what is queued there was sent earlier
+    return out.idle() && replies_->bytes().size() + body.size() < context_.options->outbox.max_bytes &&
+           replies_->add(op, id, body);
+}
+
 void session::process(time_point now) {
     // What one client may do before it is the turn of the others, however much was read from it: the driver waits for the next.
     static constexpr std::size_t most_messages = 64;
@@ -145,22 +179,32 @@ void session::process(time_point now) {
     std::size_t messages = 0;
     std::size_t bytes = 0;
     const auto turn_over = [&] { return (messages >= most_messages || bytes >= most_bytes) && !machine_->failing(); };
+    const direct_replies replies{*this};
     bool more = phase_ == phase::open;
     while (more) {
         state_->out().hold_wakes(!write_blocked_);  // everything that is queued meanwhile leaves with the flush below
         more = false;
         while (phase_ == phase::open && (!paused() || machine_->failing()) && !turn_over()) {
+            more = true;
+            if (auto whole = machine_->poll_whole_message()) [[likely]] {
+                ++messages;
+                bytes += whole->payload.size();
+                handle(std::move(*whole));
+                continue;
+            }
             auto event = machine_->poll_event();
             if (!event) {
-                if (!take_controls()) break;
-            } else if (auto* message = std::get_if<message_received>(&*event)) [[likely]] {
+                if (!take_controls()) {
+                    more = messages > 0;
+                    break;
+                }
+            } else if (auto* message = std::get_if<message_received>(&*event)) {
                 ++messages;
                 bytes += message->payload.size();
                 handle(std::move(*message));
             } else {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
             }
-            more = true;
         }
         start_handlers();
         flush(now);
@@ -207,7 +251,8 @@ bool session::take_controls() {
 bool session::paused() const {
     if (phase_ != phase::open || closing_) return false;
     if (held_) return true;
-    handler_work& work = state_->work();
+    const handler_work& work = state_->work();
+    if (work.has_room()) return false;
     if (work.bytes_full()) return true;
     // A handler that awaits an answer of this client's must get it, however many wait with it.
     return work.messages_full() && !state_->calls().any_pending();
@@ -240,15 +285,19 @@ void session::flush(time_point now) {
     slice slab;
     for (;;) {
         if (deflate_) compress_queued();
-        const std::size_t count = out.gather(buffers.value, scratch);
+        std::size_t count = 0;
+        if (replies_ != nullptr && !replies_->empty()) std::construct_at(&buffers.value[count++], replies_->bytes());
+        const bool queued = !out.let_wakes_go();
+        if (queued) count += out.gather(std::span{buffers.value}.subspan(count), scratch);
         if (count == 0) {
             if (deflate_ && !out.empty()) continue;  // pushed behind what was compressed
+            if (queued) (void)out.written(0);        // somebody waits until nothing is left
             break;
         }
         std::error_code ec;
         const std::size_t size = stream_->write_some(std::span{buffers.value}.first(count), ec);
         home_->count(&traffic_counters::bytes_sent, size);
-        const outbox::progress progress = out.written(size);
+        const outbox::progress progress = note_written(size, queued);
         machine_->handle_write_progress(size, progress.still_queued, now);
         if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
         if (ec == asio::error::would_block) {
@@ -270,6 +319,27 @@ void session::flush(time_point now) {
     }
     if (!slab.empty()) home_->give_back_slab(std::move(slab));
     if (phase_ == phase::ending) advance_end(now);
+}
+
+/// Counts what has left of the replies that pass the outbox, and of what was gathered there. What has not left of the
+/// former is the first that the next write takes.
+outbox::progress session::note_written(std::size_t size, bool queued) {
+    outbox& out = state_->out();
+    if (replies_ != nullptr && !replies_->empty()) {
+        const bytes_view all = replies_->bytes();
+        const std::size_t taken = std::min(size, all.size());
+        std::size_t messages = replies_->frames();
+        const std::size_t whole = taken == all.size() ? taken : replies_->whole(taken, messages);
+        home_->count(&traffic_counters::direct_messages, messages);
+        home_->count(&traffic_counters::direct_bytes, whole);
+        replies_->clear();
+        size -= taken;
+        if (whole < all.size()) {
+            out.put_back(all.subspan(whole), taken - whole);
+            return {out.bytes(), false};
+        }
+    }
+    return queued ? out.written(size) : outbox::progress{};
 }
 
 /// As much as the next write takes is compressed now, after every overflow policy: with context takeover it has to arrive.

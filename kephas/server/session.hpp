@@ -2,6 +2,7 @@
 
 #include <kephas/proto/http/request.hpp>
 #include <kephas/proto/http/response.hpp>
+#include <kephas/proto/session/frame_run.hpp>
 #include <kephas/proto/session/session_machine.hpp>
 
 #include <kephas/net/driver.hpp>
@@ -89,6 +90,7 @@ public:
     [[nodiscard]] bool next(job& out) override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
     [[nodiscard]] bool on_strand() const noexcept override { return true; }
+    [[nodiscard]] bool take_reply(websocket::opcode op, std::optional<command_id> id, bytes_view body) noexcept override;
 
 private:
     /// What only the handshake needs.
@@ -150,6 +152,8 @@ private:
     void unpause();
     void woken();
     void flush(time_point now);
+    [[nodiscard]] outbox::progress note_written(std::size_t size, bool queued);
+    class direct_replies;
     void compress_queued();
     [[nodiscard]] bool queue_held();
     [[nodiscard]] held_output& held();
@@ -224,6 +228,7 @@ private:
     parked_ptr change_waiter_;  // of a coroutine of Asio's
     time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end
 
+    frame_run* replies_ = nullptr;  // while handlers run on the strand: what the next write takes before all else
     job_queue strand_jobs_;
     std::unique_ptr<std::vector<job>> serial_batch_;  // made for the first one
     std::shared_ptr<burst> pool_batch_;

@@ -97,6 +97,13 @@ void shard::forget(client_state& client) {
 outbound_totals shard::outbound() const {
     const std::lock_guard lock{registry_mutex_};
     outbound_totals all = forgotten_;
+    // Read once, and counted as queued and as written, so that the sums are right whenever somebody asks.
+    const std::uint64_t messages = traffic_.direct_messages.load(std::memory_order_relaxed);
+    const std::uint64_t bytes = traffic_.direct_bytes.load(std::memory_order_relaxed);
+    all.counters.queued_messages += messages;
+    all.counters.written_messages += messages;
+    all.counters.queued_bytes += bytes;
+    all.counters.written_bytes += bytes;
     for (const auto& client : clients_) all += client->out().totals();
     for (const auto& client : leaving_) all += client->out().totals();
     return all;

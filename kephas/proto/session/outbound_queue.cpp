@@ -1,4 +1,5 @@
 #include <kephas/proto/session/outbound_queue.hpp>
+#include <kephas/proto/websocket/encoder.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -213,6 +214,34 @@ void outbound_queue::written(std::size_t size) noexcept {
     const bool own_burst = std::exchange(charges_deferred_, false);
     if (stalled_) charge_new();
     else release_idle_ring(own_burst);
+}
+
+void outbound_queue::put_back(bytes_view frames, std::size_t written) {
+    assert(!compression_ && front_written_ == 0 && data_in_flight_ == 0);
+    const slice bytes = slice::copy(frames);
+    std::vector<std::size_t> ends;
+    for (std::size_t end = 0; end < frames.size();) ends.push_back(end += websocket::frame_size(frames.subspan(end)));
+    while (capacity_ < count_ + ends.size()) grow();
+
+    counters_.queued_messages += ends.size();
+    counters_.queued_bytes += frames.size();
+    counters_.written_bytes += written;
+    for (std::size_t i = ends.size(); i-- > 0;) {
+        const std::size_t begin = i == 0 ? 0 : ends[i - 1];
+        outbound_frame frame{.head = {}, .body = payload{bytes.sub(begin, ends[i] - begin)}};
+        head_ = (head_ - 1) & (capacity_ - 1);
+        std::construct_at(&entries_[head_], std::move(frame), 0U, false);
+        ++count_;
+    }
+    data_bytes_ += frames.size() - written;
+    front_written_ = written;
+    stalled_ = true;
+    if (budget_ != nullptr) {
+        for (std::size_t i = 0; i < ends.size(); ++i) charge(at(i));
+        charged_ += static_cast<std::uint32_t>(ends.size());
+        charge_new();
+    }
+    if (failed_) discard_unbegun();
 }
 
 void outbound_queue::trim() noexcept {

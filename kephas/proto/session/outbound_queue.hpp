@@ -122,6 +122,11 @@ public:
     /// may be dropped again afterwards.
     void written(std::size_t size) noexcept;
 
+    /// Queues data frames that were given to the kernel past the queue, and of which this is left: whole unmasked ones, one
+    /// behind the other, and `written` bytes of the first have left already. They come before everything else, of which
+    /// nothing may have begun to leave; no limit keeps them out. Not for a queue that compresses.
+    void put_back(bytes_view frames, std::size_t written);
+
     [[nodiscard]] bool empty() const noexcept { return count_ == 0 && control_bytes_ == 0; }  ///< Nothing at all waits.
     [[nodiscard]] std::size_t messages() const noexcept { return count_; }  ///< Data frames that wait.
     /// All bytes that wait, control frames included.

@@ -113,6 +113,18 @@ void session_machine::resume_reading(time_point now) {
     paused_at_ = never;
 }
 
+std::optional<message_received> session_machine::poll_whole_message() noexcept {
+    const bool limited = options_->messages_per_second > 0;
+    if (end_ != end::none || pong_waits_ || close_was_sent() || (limited && !messages_.has(message_rate(*options_), now_))) {
+        return std::nullopt;
+    }
+    auto frame = decoder_.next_if_whole();
+    if (!frame) return std::nullopt;
+    message_started_ = never;
+    if (limited) (void)messages_.take(message_rate(*options_), now_);
+    return message_received{frame->op, std::move(frame->payload)};
+}
+
 std::optional<session_event> session_machine::poll_event() {
     if (end_ > end::reported) return report_failure();
     while (end_ == end::none && !pong_waits_) {

@@ -27,6 +27,13 @@ public:
         return true;
     }
 
+    /// Whether one could be taken.
+    [[nodiscard]] bool has(token_rate rate, time_point now) noexcept {
+        if (rate.per_second <= 0) return true;
+        refill(rate, now);
+        return tokens_ >= 1;
+    }
+
 private:
     void refill(token_rate rate, time_point now) noexcept {
         if (now <= refilled_) return;

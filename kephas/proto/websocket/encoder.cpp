@@ -60,4 +60,11 @@ std::size_t encode_close(std::span<std::byte, max_control_frame> out, close_code
     return encode_control(out, opcode::close, bytes_view{body}.first(size), key);
 }
 
+std::size_t frame_size(bytes_view bytes) noexcept {
+    const auto size = std::to_integer<std::size_t>(bytes[1]);
+    if (size < 126) return 2 + size;
+    if (size == 126) return 4 + std::size_t{load_big_endian<std::uint16_t>(&bytes[2])};
+    return 10 + static_cast<std::size_t>(load_big_endian<std::uint64_t>(&bytes[2]));
+}
+
 }  // namespace kephas::websocket

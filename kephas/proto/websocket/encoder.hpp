@@ -34,4 +34,7 @@ std::size_t encode_control(std::span<std::byte, max_control_frame> out, opcode o
 std::size_t encode_close(std::span<std::byte, max_control_frame> out, close_code code, std::string_view reason,
                          std::optional<mask_key> key = std::nullopt) noexcept;
 
+/// The size of the frame that `bytes` begins with, header included: one of ours, unmasked and whole.
+[[nodiscard]] std::size_t frame_size(bytes_view bytes) noexcept;
+
 }  // namespace kephas::websocket
