@@ -16,7 +16,12 @@ std::size_t head_collector::handle(bytes_view in) {
     if (complete_ || failure_) return 0;
     const std::size_t before = text_.size();
     text_.append(as_text(in.first(std::min(in.size(), limits_.max_head_size - before))));
+    const auto is_plain = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7F; };
     while (scanned_ < text_.size()) {
+        if (is_plain(text_[scanned_]) && !after_cr_) [[likely]] {
+            ++scanned_;
+            continue;
+        }
         failure_ = take(text_[scanned_]);
         if (failure_) return 0;
         ++scanned_;

@@ -4,12 +4,9 @@
 #include <kephas/proto/http/percent.hpp>
 #include <kephas/proto/http/request_parser.hpp>
 
-#include <websocketpp/http/request.hpp>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,9 +14,6 @@
 namespace kephas::http {
 
 namespace {
-
-// websocketpp counts a byte more for each line than there is, so this has to fit as well
-static_assert(request_parser::largest_head + request_parser::most_headers + 2 <= websocketpp::http::max_header_size);
 
 using check = std::optional<refusal>;
 
@@ -81,18 +75,24 @@ check check_headers(std::span<const header> headers) {
     return std::nullopt;
 }
 
-/// websocketpp keeps no order, so the names come from the collector and the values from its map.
-request read_back(const websocketpp::http::parser::request& parsed, std::span<const header> headers) {
+/// The request of a head that has passed all checks. Lines of one name are one header (RFC 9110 5.3).
+request read(const head_collector& head) {
+    const std::string_view line = head.start_line();
+    const std::size_t first = line.find(' ');
+    const std::size_t second = line.find(' ', first + 1);
     request result;
-    result.method = parsed.get_method();
-    result.target = parsed.get_uri();
-    result.version = parsed.get_version();
+    result.method = line.substr(0, first);
+    result.target = line.substr(first + 1, second - first - 1);
+    result.version = line.substr(second + 1);
     const std::size_t question = std::min(result.target.find('?'), result.target.size());
     result.path = percent_decode(std::string_view{result.target}.substr(0, question)).value_or(std::string{});
     result.query_string = result.target.substr(std::min(question + 1, result.target.size()));
-    result.headers.reserve(headers.size());
-    for (const header& h : headers) {
-        if (!result.header(h.name)) result.headers.push_back({h.name, parsed.get_header(h.name)});
+    result.headers.reserve(head.headers().size());
+    for (const header& each : head.headers()) {
+        const auto known = std::ranges::find_if(
+            result.headers, [&](const header& other) { return equal_ignoring_case(other.name, each.name); });
+        if (known == result.headers.end()) result.headers.push_back(each);
+        else known->value += ", " + each.value;
     }
     if (const auto length = result.header("Content-Length")) {
         std::from_chars(length->data(), length->data() + length->size(), result.content_length);
@@ -103,14 +103,7 @@ request read_back(const websocketpp::http::parser::request& parsed, std::span<co
 result<request, refusal> parse(const head_collector& head) {
     if (auto failure = check_start_line(head.start_line(), head.limits().max_target_size)) return *failure;
     if (auto failure = check_headers(head.headers())) return *failure;
-    try {
-        websocketpp::http::parser::request parsed;
-        parsed.set_max_body_size(std::numeric_limits<std::size_t>::max());  // it never sees a body
-        parsed.consume(head.text().data(), head.text().size());
-        return read_back(parsed, head.headers());
-    } catch (const websocketpp::http::exception&) {
-        return malformed("malformed request");
-    }
+    return read(head);
 }
 
 }  // namespace

@@ -20,8 +20,7 @@ namespace kephas::http {
 /// one stays; bytes that come later are ignored.
 class request_parser {
 public:
-    /// The parser behind it takes 16,000 bytes, line ends counted generously: so that our limit is the one that
-    /// decides, larger values of `head_limits` are cut to these.
+    /// Larger values of `head_limits` are cut to these.
     static constexpr std::size_t largest_head = 15 * 1024;
     static constexpr std::size_t most_headers = 500;
 
