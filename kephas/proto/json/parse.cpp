@@ -30,7 +30,24 @@ namespace {
 // Numbers come as text, so that we convert them exactly and can keep the text of an id. Never the recursive parser:
 // half a million '[' overflow its stack.
 constexpr unsigned parse_flags = rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag |
-                                 rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
+                                 rapidjson::kParseNumbersAsStringsFlag;
+// RapidJSON validates one byte after the other, which takes longer than all the rest: only where there is something to find.
+constexpr unsigned validating = parse_flags | rapidjson::kParseValidateEncodingFlag;
+
+bool is_ascii(std::string_view text) noexcept {
+    unsigned char all = 0;
+    for (const char c : text) all = static_cast<unsigned char>(all | static_cast<unsigned char>(c));
+    return all < 0x80;
+}
+
+/// What a parse needs on the way; kept by each thread from one small text to the next.
+struct workspace {
+    rapidjson::Reader reader;
+    std::vector<json> values;
+    std::vector<std::string> keys;
+    std::vector<char> in_object;  // one for each open container
+};
+constexpr std::size_t small_text = 4 * 1024;
 
 std::optional<json> to_integer(std::string_view text) {
     const char* const end = text.data() + text.size();
@@ -58,10 +75,15 @@ public:
     using Ch = char;
     using reason_type = json_error::reason_type;
 
-    builder(const json_limits& limits, std::string_view number_text_key)
-        : limits_{limits}, number_text_key_{number_text_key} {
-        values_.reserve(16);
-        keys_.reserve(16);
+    builder(workspace& space, const json_limits& limits, std::string_view number_text_key)
+        : limits_{limits},
+          number_text_key_{number_text_key},
+          values_{space.values},
+          keys_{space.keys},
+          in_object_{space.in_object} {
+        values_.clear();  // the last text may have been none
+        keys_.clear();
+        in_object_.clear();
     }
 
     // RapidJSON's names. False ends the parse.
@@ -139,15 +161,15 @@ private:
         return true;
     }
     [[nodiscard]] bool keeps_text() const {
-        return !number_text_key_.empty() && !in_object_.empty() && in_object_.back() &&
+        return !number_text_key_.empty() && !in_object_.empty() && in_object_.back() != 0 &&
                keys_.back() == number_text_key_;
     }
 
     const json_limits& limits_;
     std::string_view number_text_key_;
-    std::vector<json> values_;
-    std::vector<std::string> keys_;
-    std::vector<bool> in_object_;  // one for each open container
+    std::vector<json>& values_;
+    std::vector<std::string>& keys_;
+    std::vector<char>& in_object_;
     std::size_t elements_ = 0;
     std::optional<reason_type> refused_;
 };
@@ -176,10 +198,13 @@ std::string_view describe(json_error::reason_type reason) noexcept {
 
 result<json, json_error> parse_json(std::string_view text, const json_limits& limits,
                                     std::string_view number_text_key) {
+    static thread_local workspace kept;
+    std::optional<workspace> own;
+    workspace& space = text.size() <= small_text ? kept : own.emplace();
     rapidjson::MemoryStream stream{text.data(), text.size()};
-    rapidjson::Reader reader;
-    builder values{limits, number_text_key};
-    const rapidjson::ParseResult parsed = reader.Parse<parse_flags>(stream, values);
+    builder values{space, limits, number_text_key};
+    const rapidjson::ParseResult parsed = is_ascii(text) ? space.reader.Parse<parse_flags>(stream, values)
+                                                         : space.reader.Parse<validating>(stream, values);
     if (parsed.IsError()) {
         return json_error{values.refused().value_or(reason_of(parsed.Code())), std::min(parsed.Offset(), text.size())};
     }

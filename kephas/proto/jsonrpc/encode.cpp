@@ -30,7 +30,9 @@ std::string with_id(std::string text, const request_id& id) {
 }  // namespace
 
 std::string encode_result(const request_id& id, const json& result) {
-    std::string text{envelope};
+    std::string text;
+    text.reserve(120);  // most results are short
+    text += envelope;
     text += R"("result":)";
     write_json(result, text);
     return with_id(std::move(text), id);
