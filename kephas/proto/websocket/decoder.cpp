@@ -2,6 +2,7 @@
 #include <kephas/proto/websocket/encoder.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -335,8 +336,18 @@ bool decoder::check_text(bytes_view bytes) noexcept {
     return false;
 }
 
+// At most twice what is needed now. Steps of that size would often end just short of the message, and a last one would move
+// nearly all of it once more: so they are a little smaller, and the last one ends with it.
 void decoder::make_room(std::size_t needed) {
-    const std::size_t capacity = std::max(needed, std::min(std::max(2 * needed, smallest_buffer), largest_message()));
+    const std::size_t largest = largest_message();
+    std::size_t capacity = std::max(2 * needed, smallest_buffer);
+    if (largest <= capacity) {
+        capacity = std::max(needed, largest);
+    } else if (fin_ && needed >= direct_threshold) {
+        const double steps = std::ceil(std::log2(static_cast<double>(largest) / static_cast<double>(needed)));
+        const double factor = std::pow(static_cast<double>(largest) / static_cast<double>(needed), 1 / steps);
+        capacity = std::min(capacity, static_cast<std::size_t>(factor * static_cast<double>(needed)) + 1);
+    }
     slice larger = slice::allocate(capacity);
     if (assembled_ > 0) std::memcpy(larger.data(), assembly_.data(), assembled_);
     assembly_ = std::move(larger);
