@@ -1,5 +1,7 @@
 #include <kephas/server/client_state.hpp>
 
+#include <kephas/base/prefetch.hpp>
+
 #include <kephas/proto/websocket/encoder.hpp>
 
 #include <kephas/server/options.hpp>
@@ -87,6 +89,10 @@ void client_state::attach(std::any value) {
 std::any client_state::attachment() const {
     const std::lock_guard lock{mutex_};
     return extras_ ? extras_->attachment : std::any{};
+}
+
+void client_state::prefetch_session() const noexcept {
+    if (session_ != nullptr) prefetch(*session_);
 }
 
 void client_state::on_wake() {

@@ -91,6 +91,8 @@ public:
     /// Before it is registered.
     void set_identity(std::string identity);
     void on_wake();
+    /// `on_wake` will be called soon.
+    void prefetch_session() const noexcept;
     struct request_to_end {
         kephas::close_info info;
         bool now = false;    ///< Do not wait for what is queued.

@@ -1,3 +1,7 @@
+#include <kephas/base/block_cache.hpp>
+
+#include <kephas/net/hand_over.hpp>
+
 #include <kephas/server/handler_pool.hpp>
 
 #include <kephas/server/client_state.hpp>
@@ -28,7 +32,7 @@ handler_pool::~handler_pool() = default;
 
 void handler_pool::submit(assignment work) {
     workers_.fetch_add(1, std::memory_order_relaxed);
-    asio::post(executor_, [self = shared_from_this(), work = std::move(work)]() mutable {
+    hand_over(executor_, [self = shared_from_this(), work = std::move(work)]() mutable {
         self->work_on(std::move(work));
         self->workers_.fetch_sub(1, std::memory_order_relaxed);
     });
@@ -94,7 +98,8 @@ std::shared_ptr<burst> handler_pool::take_burst() {
         }
     }
     if (!taken) taken = std::make_unique<burst>();
-    return {taken.release(), [self = shared_from_this()](burst* used) { self->give_back(std::unique_ptr<burst>{used}); }};
+    return {taken.release(), [self = shared_from_this()](burst* used) { self->give_back(std::unique_ptr<burst>{used}); },
+            block_allocator<burst>{}};
 }
 
 void handler_pool::give_back(std::unique_ptr<burst> used) noexcept {

@@ -98,6 +98,11 @@ private:
         std::shared_ptr<const listener_role> role;
         std::string forwarded;  // the address behind a proxy
     };
+    /// What one read brought for serial routes, and where its payloads are copied that must leave the read buffer.
+    struct serial_jobs {
+        std::vector<job> jobs;
+        slice storage;
+    };
     /// What the outbox had no room for; one of the two is there.
     struct held_output {
         std::vector<outbound_frame> replies;  // of the strand's own
@@ -230,7 +235,7 @@ private:
 
     frame_run* replies_ = nullptr;  // while handlers run on the strand: what the next write takes before all else
     job_queue strand_jobs_;
-    std::unique_ptr<std::vector<job>> serial_batch_;  // made for the first one
+    std::unique_ptr<serial_jobs> serial_batch_;  // made for the first one
     std::shared_ptr<burst> pool_batch_;
     std::unique_ptr<held_output> held_;  // null while nothing is held
 
@@ -247,6 +252,7 @@ private:
     bool write_failed_ = false;   // only reading goes on
     bool input_ended_ = false;    // the peer's side has ended before ours
     bool finished_ = false;
+    bool acknowledged_ = false;  // all of it, and nothing is written any more
     bool reading_paused_ = false;
     bool driver_paused_ = false;  // the driver waits for a change
     bool counted_ = false;

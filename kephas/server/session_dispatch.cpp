@@ -144,8 +144,8 @@ job& session::add_job(const route& target) {
 job& session::add_shared_job(dispatch policy) {
     state_->work().share();
     if (policy == dispatch::serial) {
-        if (!serial_batch_) serial_batch_ = std::make_unique<std::vector<job>>();
-        return serial_batch_->emplace_back();
+        if (!serial_batch_) serial_batch_ = std::make_unique<serial_jobs>();
+        return serial_batch_->jobs.emplace_back();
     }
     if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
     return pool_batch_->add();
@@ -175,12 +175,14 @@ void session::start_handlers() {
         leave_slab(pool_batch_->jobs(), pool_batch_->storage());
         context_.handlers->submit(assign(std::exchange(pool_batch_, nullptr)));
     }
-    if (serial_batch_ && !serial_batch_->empty()) {
-        slice storage;
-        leave_slab(*serial_batch_, storage);
+    if (serial_batch_ && !serial_batch_->jobs.empty()) {
+        static constexpr std::size_t most_kept = 16 * 1024;
+        auto& [jobs, storage] = *serial_batch_;
+        leave_slab(jobs, storage);
         bool needs_worker = false;
-        for (job& work : *serial_batch_) needs_worker |= state_->work().push_serial(std::move(work));
-        serial_batch_->clear();
+        for (job& work : jobs) needs_worker |= state_->work().push_serial(std::move(work));
+        jobs.clear();
+        if (storage.size() > most_kept) storage = slice{};
         if (needs_worker) context_.handlers->submit(assign(state_));
     }
     const auto leave_for_the_strand = [this] {

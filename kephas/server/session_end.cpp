@@ -103,7 +103,7 @@ void session::departing(time_point now) {
 /// Closes without waiting for the peer any longer. What it has not taken by now would otherwise stay in the kernel for
 /// minutes; a peer that took everything sees the end of the stream in order.
 void session::cut_off() noexcept {
-    if (stream_->unacknowledged() > 0) stream_->abort();
+    if (!acknowledged_ && stream_->unacknowledged() > 0) stream_->abort();
     else stream_->close();
 }
 
@@ -146,7 +146,7 @@ void session::advance_end(time_point now) {
         deadline_ = now + limit;
     }
     if (input_ended_ && stream_->unacknowledged() == 0) {  // nothing is left to wait for
-        finished_ = true;
+        finished_ = acknowledged_ = true;
         return notify_change();
     }
     reschedule();

@@ -54,7 +54,7 @@ TEST_CASE("an idle connection holds little memory, and little more if it compres
 
 TEST_CASE("a connection that has echoed once holds little more than one that never did") {
     const double plain = idle_bytes("an idle connection", quiet_options());
-    CHECK(bytes_after_echo(dispatch::on_strand, "after an echo on the strand, it") - plain <= 540);
-    CHECK(bytes_after_echo(dispatch::serial, "after an echo on a serial route, it") - plain <= 780);
+    CHECK(bytes_after_echo(dispatch::on_strand, "after an echo on the strand, it") - plain <= 200);
+    CHECK(bytes_after_echo(dispatch::serial, "after an echo on a serial route, it") - plain <= 840);
     CHECK(bytes_after_echo(dispatch::pool, "after an echo on the pool, it") - plain <= 580);
 }
