@@ -211,6 +211,7 @@ public:
             to = buffer.slab.bytes();
         }
         const std::size_t size = in_->read(to, ec);
+        if (size == 0 && !ec) ec = asio::error::would_block;  // it has arrived since we looked
         if (size == 0 && !buffer.slab.empty()) buffer.lender->give_back_slab(std::exchange(buffer.slab, slice{}));
         return size;
     }

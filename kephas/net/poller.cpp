@@ -29,27 +29,27 @@ int or_throw(int fd, const char* what) {
 }  // namespace
 
 poller::poller(const asio::any_io_executor& executor)
-    : epoll_{executor, or_throw(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")},
+    : epoll_{std::in_place, executor, or_throw(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")},
       wakeup_{or_throw(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd")} {
     epoll_event event{EPOLLIN, {.ptr = nullptr}};
-    if (::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, wakeup_.get(), &event) != 0) throw_errno("epoll_ctl");
+    if (::epoll_ctl(epoll_->native_handle(), EPOLL_CTL_ADD, wakeup_.get(), &event) != 0) throw_errno("epoll_ctl");
 }
 
 void poller::add(int fd, target& who, std::uint32_t events) {
-    if (soon_.capacity() <= targets_) soon_.reserve(std::max<std::size_t>(16, 2 * targets_));
-    if (!waiting_ && !polling_) wait();
+    if (soon_.capacity() <= 2 * targets_) soon_.reserve(std::max<std::size_t>(32, 4 * targets_));
+    if (!waiting_ && !polling_ && epoll_) wait();
     epoll_event event{events, {.ptr = &who}};
-    if (fd >= 0 && ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) throw_errno("epoll_ctl");
+    if (fd >= 0 && epoll_ && ::epoll_ctl(epoll_->native_handle(), EPOLL_CTL_ADD, fd, &event) != 0) throw_errno("epoll_ctl");
     ++targets_;
 }
 
 void poller::change(int fd, target& who, std::uint32_t events) noexcept {
     epoll_event event{events, {.ptr = &who}};
-    (void)::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_MOD, fd, &event);  // cannot fail for one that was added
+    if (epoll_) (void)::epoll_ctl(epoll_->native_handle(), EPOLL_CTL_MOD, fd, &event);  // cannot fail for one that was added
 }
 
 void poller::remove(int fd, target& who) noexcept {
-    if (epoll_.is_open()) (void)::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_DEL, fd, nullptr);
+    if (epoll_) (void)::epoll_ctl(epoll_->native_handle(), EPOLL_CTL_DEL, fd, nullptr);
     for (std::size_t i = next_; i < found_; ++i) {
         if (events_[i].data.ptr == &who) events_[i].data.ptr = nullptr;
     }
@@ -62,18 +62,15 @@ void poller::tell_soon(target& who) noexcept {
     (void)!::write(wakeup_.get(), &one, sizeof(one));
 }
 
-void poller::forget(target& who) noexcept {
+void poller::forget(target& who, bool soon) noexcept {
     --targets_;
-    std::ranges::replace(soon_, &who, nullptr);
+    if (soon) std::ranges::replace(soon_, &who, nullptr);
 }
 
-void poller::stop() noexcept {
-    std::error_code ignored;
-    epoll_.close(ignored);
-}
+void poller::stop() noexcept { epoll_.reset(); }
 
 void poller::wait() {
-    epoll_.async_wait(asio::posix::descriptor_base::wait_read, [self = shared_from_this()](std::error_code ec) {
+    epoll_->async_wait(asio::posix::descriptor_base::wait_read, [self = shared_from_this()](std::error_code ec) {
         self->waiting_ = false;
         if (!ec) self->poll();
     });
@@ -82,14 +79,14 @@ void poller::wait() {
 
 void poller::poll() {
     polling_ = true;
-    for (int round = 0; round < most_rounds && epoll_.is_open(); ++round) {
-        const int found = ::epoll_wait(epoll_.native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
+    for (int round = 0; round < most_rounds && epoll_; ++round) {
+        const int found = ::epoll_wait(epoll_->native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
         tell_events(found > 0 ? static_cast<std::size_t>(found) : 0);
         tell_waiting();
         if (found < static_cast<int>(busy)) break;
     }
     polling_ = false;
-    if (epoll_.is_open()) wait();
+    if (epoll_) wait();
 }
 
 void poller::tell_events(std::size_t found) noexcept {

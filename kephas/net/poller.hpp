@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <sys/epoll.h>
@@ -42,12 +43,12 @@ public:
     /// Before `fd` is closed, which a process that was forked may still hold open: `who` hears nothing of it any more, not
     /// even what has happened already.
     void remove(int fd, target& who) noexcept;
-    /// Calls `who` once, soon, with no event.
+    /// Calls `who` once, soon, with no event. Not again before that.
     void tell_soon(target& who) noexcept;
-    /// The last call for a target that was added, and removed.
-    void forget(target& who) noexcept;
+    /// The last call for a target that was added, and removed. `soon`: it waits for what `tell_soon` has promised.
+    void forget(target& who, bool soon) noexcept;
 
-    /// Waits for nothing any more: the executor is let go.
+    /// Waits for nothing any more, and lets go of the executor. It has to come before the end of that.
     void stop() noexcept;
 
 private:
@@ -56,9 +57,9 @@ private:
     void tell_events(std::size_t found) noexcept;
     void tell_waiting() noexcept;
 
-    asio::posix::stream_descriptor epoll_;
+    std::optional<asio::posix::stream_descriptor> epoll_;  // until `stop`: a poller may outlive its context
     owned_fd wakeup_;            // an eventfd: somebody is to be told soon
-    std::vector<target*> soon_;  // has room for all targets, so that no memory is needed when one is closed
+    std::vector<target*> soon_;  // has room for all targets, twice, so that no memory is needed when one is closed
     std::size_t targets_ = 0;
     bool waiting_ = false;
     bool polling_ = false;

@@ -74,7 +74,7 @@ public:
         reader_ = nullptr;
         writer_.reset();
         close();
-        if (added_) home_.forget(*this);
+        leave();
     }
 
     std::size_t read_some(read_buffer& buffer, std::error_code& ec) override {
@@ -91,7 +91,12 @@ public:
     }
     void wait_writable(std::function<void(std::error_code)> ready) override {
         writer_ = std::make_unique<std::function<void(std::error_code)>>(std::move(ready));
-        watch();
+        try {
+            watch();
+        } catch (...) {
+            writer_.reset();
+            throw;
+        }
     }
 
     void shutdown_send() noexcept override { (void)::shutdown(fd_, SHUT_WR); }
@@ -99,7 +104,8 @@ public:
         if (fd_ < 0) return;
         if (added_) home_.remove(fd_, *this);
         (void)::close(std::exchange(fd_, -1));
-        if (reader_ != nullptr || writer_) home_.tell_soon(*this);
+        if (added_ && (reader_ != nullptr || writer_)) tell_soon();
+        else leave();
     }
     void abort() noexcept override {
         if (fd_ >= 0) socket_calls::reset_on_close(fd_);
@@ -111,19 +117,24 @@ public:
 
     void ready(std::uint32_t events) noexcept override {
         static constexpr std::uint32_t failed = EPOLLERR | EPOLLHUP;
-        const bool closed = fd_ < 0;
-        if (writer_ && (closed || (events & (EPOLLOUT | failed)) != 0)) {
+        if (events == 0) soon_ = false;
+        // Whoever is told may destroy the stream: that is the last thing that happens here.
+        if (fd_ < 0) {
+            if (writer_ && reader_ != nullptr) tell_soon();
+            else leave();
+            if (writer_) (*std::exchange(writer_, nullptr))(asio::error::operation_aborted);
+            else if (reader_ != nullptr) std::exchange(reader_, nullptr)->readable();
+        } else if (writer_ && (events & (EPOLLOUT | failed)) != 0) {
             const auto tell = std::exchange(writer_, nullptr);
-            if (closed && reader_ != nullptr) home_.tell_soon(*this);
-            else if (!closed) change();
-            (*tell)(closed ? std::error_code{asio::error::operation_aborted} : std::error_code{});
+            change();
+            if ((events & EPOLLIN) != 0 && reader_ != nullptr) tell_soon();
+            (*tell)({});
         } else if (reader_ != nullptr) {
             std::exchange(reader_, nullptr)->readable();
-        } else if (watch_read_ && !closed) {
+        } else if (watch_read_ && events != 0) {
             watch_read_ = false;
             change();
         }
-        // Nothing here: whoever was told may have destroyed the stream.
     }
 
 private:
@@ -139,12 +150,20 @@ private:
         if (added_ && fd_ >= 0) return change();
         if (!added_) home_.add(fd_, *this, interest());
         added_ = true;
-        if (fd_ < 0) home_.tell_soon(*this);
+        if (fd_ < 0) tell_soon();
+    }
+    void tell_soon() noexcept {
+        if (!std::exchange(soon_, true)) home_.tell_soon(*this);
+    }
+    /// Once it is closed and nobody is to be told: whoever destroys it may be on another thread.
+    void leave() noexcept {
+        if (std::exchange(added_, false)) home_.forget(*this, std::exchange(soon_, false));
     }
 
     poller& home_;
     int fd_;
     bool added_ = false;
+    bool soon_ = false;  // it will be told
     bool watch_read_ = false;
     read_waiter* reader_ = nullptr;
     std::unique_ptr<std::function<void(std::error_code)>> writer_;

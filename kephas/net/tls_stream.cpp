@@ -79,7 +79,8 @@ public:
     std::size_t read_some(read_buffer& buffer, std::error_code& ec) override;
     void wait_readable(read_waiter& who) override { transport_->wait_readable(who); }
     bool pending() const noexcept override {
-        return end_ || (failure_ && !failure_reported_) || !encrypted_.empty() || transport_->pending();
+        if (end_ || (failure_ && !failure_reported_) || !encrypted_.empty() || transport_->pending()) return true;
+        return ssl_ && !failure_ && SSL_pending(ssl_.get()) > 0;  // the rest of a record of which a part was asked for
     }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override;
     void wait_writable(std::function<void(std::error_code)> ready) override {

@@ -176,35 +176,33 @@ void session::process(time_point now) {
     // What one client may do before it is the turn of the others, however much was read from it: the driver waits for the next.
     static constexpr std::size_t most_messages = 64;
     static constexpr std::size_t most_bytes = 64 * 1024;  // and the rest of the message that exceeds it
-    std::size_t messages = 0;
+    std::size_t steps = 0;  // messages, control frames and their answers
     std::size_t bytes = 0;
-    const auto turn_over = [&] { return (messages >= most_messages || bytes >= most_bytes) && !machine_->failing(); };
+    const auto turn_over = [&] { return (steps >= most_messages || bytes >= most_bytes) && !machine_->failing(); };
     const direct_replies replies{*this};
     bool more = phase_ == phase::open;
     while (more) {
         state_->out().hold_wakes(!write_blocked_);  // everything that is queued meanwhile leaves with the flush below
         more = false;
         while (phase_ == phase::open && (!paused() || machine_->failing()) && !turn_over()) {
-            more = true;
             if (auto whole = machine_->poll_whole_message()) [[likely]] {
-                ++messages;
+                ++steps;
+                more = true;
                 bytes += whole->payload.size();
                 handle(std::move(*whole));
                 continue;
             }
             auto event = machine_->poll_event();
+            ++steps;
             if (!event) {
-                if (!take_controls()) {
-                    more = messages > 0;
-                    break;
-                }
+                if (!take_controls()) break;
             } else if (auto* message = std::get_if<message_received>(&*event)) {
-                ++messages;
                 bytes += message->payload.size();
                 handle(std::move(*message));
             } else {
                 std::visit([this](auto&& what) { handle(std::forward<decltype(what)>(what)); }, std::move(*event));
             }
+            more = true;
         }
         start_handlers();
         flush(now);
@@ -449,7 +447,7 @@ void session::timer_expired() noexcept {
 }
 
 void session::expired() {
-    if (finished_) return;
+    if (finished_) return notify_change();  // which may have failed for want of memory
     const time_point now = clock::now();
     switch (phase_) {
         case phase::handshake:

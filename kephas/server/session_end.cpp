@@ -260,7 +260,8 @@ void session::broken() noexcept {
     finished_ = true;
     try {
         notify_change();
-    } catch (...) {  // NOLINT(bugprone-empty-catch): run() waits for the read then, which the reset ends
+    } catch (...) {
+        home_->schedule(*this, clock::now());  // once more, then: `expired`
     }
 }
 

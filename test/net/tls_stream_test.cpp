@@ -415,3 +415,19 @@ TEST_CASE("a peer that speaks HTTP gets the plain answer") {
     CHECK(f.read().ec == condition::protocol_violation);
     CHECK(f.net.from_server == "plain answer");
 }
+
+TEST_CASE("what is left of a record when the buffer of a read is full is announced, and the next read has it") {
+    for (const int version : {12, 13}) {
+        fixture f{{.version = version}};
+        f.handshake();
+        f.net.to_server = f.client.encrypt("the end of a large message, and the next one");
+        std::array<std::byte, 26> direct{};
+        CHECK(f.read(direct).text == "the end of a large message");
+        CHECK(f.net.to_server.empty());  // nothing will come from below
+        CHECK(f.server->pending());
+        CHECK(f.read().text == ", and the next one");
+        CHECK_FALSE(f.server->pending());
+        CHECK(f.read().waits);
+        CHECK(f.lender.lent == 0);
+    }
+}

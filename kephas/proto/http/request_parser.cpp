@@ -92,7 +92,7 @@ request read(const head_collector& head) {
         const auto known = std::ranges::find_if(
             result.headers, [&](const header& other) { return equal_ignoring_case(other.name, each.name); });
         if (known == result.headers.end()) result.headers.push_back(each);
-        else known->value += ", " + each.value;
+        else known->value += known->value.empty() ? each.value : ", " + each.value;
     }
     if (const auto length = result.header("Content-Length")) {
         std::from_chars(length->data(), length->data() + length->size(), result.content_length);

@@ -25,7 +25,7 @@ public:
         if (used_ + max_server_frame_head + body.size() > memory_.size() || frames_ == most_) return false;
         std::byte* const to = memory_.data() + used_;
         const std::size_t head = server_frame_head(std::span<std::byte, max_server_frame_head>{to, max_server_frame_head}, op, id, body.size());
-        std::memmove(to + head, body.data(), body.size());  // not memcpy: see outbound_queue.cpp
+        if (!body.empty()) std::memmove(to + head, body.data(), body.size());  // not memcpy: see outbound_queue.cpp
         used_ += head + body.size();
         ++frames_;
         return true;
