@@ -37,7 +37,8 @@ using stream_factory = std::function<std::unique_ptr<stream>(const asio::any_io_
 /// A server: listeners, the connections that they accept, and the handlers that serve them.
 ///
 /// Owned, it has threads of its own and `run()` blocks; embedded, it lives on an executor of the program's and `serve()`
-/// is a coroutine. Either serves once. The object must outlive that call.
+/// is a coroutine. Either serves once. The object must outlive that call: connections of a server whose context ends before are
+/// not given back, memory and descriptors.
 /// Concurrency: `stop`, `clients`, `stats`, `port`, `endpoints` and `reload_certificates` from any thread; everything
 /// else from one at a time.
 class server {
