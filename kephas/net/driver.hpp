@@ -19,6 +19,18 @@ public:
         void unhandled_exception() noexcept { std::terminate(); }
     };
 
+    /// Suspends the driver that awaits it, and has `arrange` see to it that somebody resumes that, later.
+    template <class Arrange>
+    struct suspension {
+        [[nodiscard]] bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> /*driver*/) const { arrange(); }
+        void await_resume() const noexcept {}
+
+        Arrange arrange;
+    };
+    template <class Arrange>
+    suspension(Arrange) -> suspension<Arrange>;
+
     driver() noexcept = default;
     driver(driver&& other) noexcept : coroutine_{std::exchange(other.coroutine_, nullptr)} {}
     driver& operator=(driver&& other) noexcept {

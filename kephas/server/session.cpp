@@ -38,61 +38,27 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
 
 session::~session() { home_->cancel(*this); }
 
-/// Suspends the driver until reading makes sense.
-class session::wait_to_read {
-public:
-    explicit wait_to_read(session& self) noexcept : self_{self} {}
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> /*driver*/) const { self_.stream_->wait_readable(self_); }
-    void await_resume() const noexcept {}
-
-private:
-    session& self_;
-};
-
-/// Suspends the driver until others of its thread have had their turn.
-class session::wait_for_turn {
-public:
-    explicit wait_for_turn(session& self) noexcept : self_{self} {}
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> /*driver*/) const {
-        asio::post(self_.strand(), [self = self_.shared_from_this()] { self->resume(); });
-    }
-    void await_resume() const noexcept {}
-
-private:
-    session& self_;
-};
-
-/// Suspends the driver until `notify_change`.
-class session::wait_while_paused {
-public:
-    explicit wait_while_paused(session& self) noexcept : self_{self} {}
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> /*driver*/) const noexcept { self_.driver_paused_ = true; }
-    void await_resume() const noexcept {}
-
-private:
-    session& self_;
-};
-
 driver session::serve() {
+    // Who resumes it after each of these: the stream, a post behind others of this thread, `notify_change`.
+    const driver::suspension reading{[this] { stream_->wait_readable(*this); }};
+    const driver::suspension turn{[this] { asio::post(strand(), [self = shared_from_this()] { self->resume(); }); }};
+    const driver::suspension change{[this] { driver_paused_ = true; }};
     try {
         if (!finished_) process(clock::now());  // what came behind the handshake
         while (!finished_) {
             if (paused()) {
                 pause();
-                if (paused()) co_await wait_while_paused{*this};
+                if (paused()) co_await change;
                 unpause();
                 process(clock::now());
             } else if (input_ended_ && phase_ == phase::ending) {
-                co_await wait_while_paused{*this};
+                co_await change;
             } else if (phase_ == phase::open && machine_->pending_input()) {
-                co_await wait_for_turn{*this};
+                co_await turn;
                 process(clock::now());
             } else {
-                if (stream_->pending()) co_await wait_for_turn{*this};
-                else co_await wait_to_read{*this};
+                if (stream_->pending()) co_await turn;
+                else co_await reading;
                 if (!finished_) read();
             }
         }

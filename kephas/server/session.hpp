@@ -143,9 +143,6 @@ private:
     void resume() noexcept;
     void read();
     void received(read_buffer& buffer, std::size_t size, std::error_code ec);
-    class wait_to_read;
-    class wait_for_turn;
-    class wait_while_paused;
     void process(time_point now);
     void handle(message_received&& message);
     void handle(const pong_received& /*pong*/) noexcept {}

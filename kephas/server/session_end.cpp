@@ -261,7 +261,10 @@ void session::broken() noexcept {
     try {
         notify_change();
     } catch (...) {
-        home_->schedule(*this, clock::now());  // once more, then: `expired`
+        try {
+            home_->schedule(*this, clock::now());  // once more, then: `expired`
+        } catch (...) {  // NOLINT(bugprone-empty-catch): no memory for a timer either; a deadline that runs will do
+        }
     }
 }
 

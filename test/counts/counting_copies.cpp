@@ -1,33 +1,20 @@
 // memcpy and memmove of this program, the shared libraries included, with a count. Not for use with sanitizers.
 #include "counting_copies.hpp"
+#include "tracer.hpp"
 
 #include <atomic>
 #include <cstdint>
-#include <cstdio>
-
-#include <execinfo.h>
-#include <unistd.h>
 
 namespace counts {
 namespace {
 
 constinit std::atomic<std::size_t> copied{0};
-constinit std::atomic<std::size_t> to_trace{0};
-thread_local bool tracing = false;
+constinit tracer trace;
 
 void note(std::size_t size) noexcept {
     if (size < smallest_counted) return;
     copied.fetch_add(size, std::memory_order_relaxed);
-    if (to_trace.load(std::memory_order_relaxed) == 0 || tracing) return;
-    tracing = true;
-    to_trace.fetch_sub(1, std::memory_order_relaxed);
-    void* frames[24];
-    const int count = ::backtrace(frames, 24);
-    char line[64];
-    const int length = std::snprintf(line, sizeof(line), "--- %zu bytes\n", size);
-    (void)!::write(STDERR_FILENO, line, static_cast<std::size_t>(length));
-    ::backtrace_symbols_fd(frames, count, STDERR_FILENO);
-    tracing = false;
+    trace(size);
 }
 
 /// Eight bytes anywhere, read and written without a call of memcpy: that would be this function again.
@@ -56,7 +43,7 @@ void backwards(unsigned char* to, const unsigned char* from, std::size_t size) n
 }  // namespace
 
 std::size_t copied_bytes() noexcept { return copied.load(); }
-void trace_copies(std::size_t count) noexcept { to_trace.store(count); }
+void trace_copies(std::size_t count) noexcept { trace.next(count); }
 
 }  // namespace counts
 

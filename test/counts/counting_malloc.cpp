@@ -1,5 +1,6 @@
 // malloc and its kin of this program: glibc's, with a count. Not for use with sanitizers, which bring their own.
 #include "counting_malloc.hpp"
+#include "tracer.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -7,9 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <execinfo.h>
 #include <malloc.h>
-#include <unistd.h>
 
 extern "C" {
 void* __libc_malloc(std::size_t size);
@@ -25,24 +24,10 @@ namespace {
 std::atomic<std::size_t> allocated{0};
 std::atomic<std::size_t> bytes{0};
 std::atomic<std::size_t> blocks{0};
-std::atomic<std::size_t> to_trace{0};
+constinit tracer trace;
 std::atomic<std::size_t> by_size[most_counted_size / 16 + 1];
 
 std::size_t class_of(std::size_t size) noexcept { return std::min(size + 15, most_counted_size) / 16; }
-thread_local bool tracing = false;
-
-void trace(std::size_t size) noexcept {
-    if (tracing || to_trace.load(std::memory_order_relaxed) == 0) return;
-    tracing = true;
-    to_trace.fetch_sub(1, std::memory_order_relaxed);
-    void* frames[24];
-    const int count = ::backtrace(frames, 24);
-    char line[64];
-    const int length = std::snprintf(line, sizeof(line), "--- %zu bytes\n", size);
-    (void)!::write(STDERR_FILENO, line, static_cast<std::size_t>(length));
-    ::backtrace_symbols_fd(frames, count, STDERR_FILENO);
-    tracing = false;
-}
 
 void* counted(void* memory) noexcept {
     if (memory == nullptr) return nullptr;
@@ -69,7 +54,7 @@ std::size_t allocations() noexcept { return allocated.load(); }
 std::size_t live_bytes() noexcept { return bytes.load(); }
 std::size_t live_blocks() noexcept { return blocks.load(); }
 std::size_t live_blocks(std::size_t size) noexcept { return by_size[class_of(size)].load(); }
-void trace_next(std::size_t count) noexcept { to_trace.store(count); }
+void trace_next(std::size_t count) noexcept { trace.next(count); }
 
 }  // namespace counts
 
