@@ -33,6 +33,7 @@ public:
         return 0;
     }
     void wait_readable(read_waiter& who) override { inner_->wait_readable(who); }
+    bool wait_turn(read_waiter& who) override { return inner_->wait_turn(who); }
     bool pending() const noexcept override { return inner_->pending(); }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {

@@ -2,6 +2,8 @@
 
 #include <kephas/net/poller.hpp>
 
+#include <asio/post.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
@@ -60,6 +62,7 @@ void poller::tell_soon(target& who) noexcept {
     if (polling_ || soon_.size() > 1) return;
     const std::uint64_t one = 1;
     (void)!::write(wakeup_.get(), &one, sizeof(one));
+    woken_ = true;
 }
 
 void poller::forget(target& who, bool soon) noexcept {
@@ -80,13 +83,17 @@ void poller::wait() {
 void poller::poll() {
     polling_ = true;
     for (int round = 0; round < most_rounds && epoll_; ++round) {
+        const std::size_t due = soon_.size();  // who asks from now on is told in the next round
         const int found = ::epoll_wait(epoll_->native_handle(), events_.data(), static_cast<int>(events_.size()), 0);
         tell_events(found > 0 ? static_cast<std::size_t>(found) : 0);
-        tell_waiting();
-        if (found < static_cast<int>(busy)) break;
+        tell_first(due);
+        if (found < static_cast<int>(busy) && soon_.empty()) break;
     }
     polling_ = false;
-    if (epoll_) wait();
+    if (!epoll_) return;
+    if (soon_.empty()) return wait();
+    asio::post(epoll_->get_executor(), [self = shared_from_this()] { self->poll(); });
+    waiting_ = true;
 }
 
 void poller::tell_events(std::size_t found) noexcept {
@@ -99,14 +106,15 @@ void poller::tell_events(std::size_t found) noexcept {
     found_ = next_ = 0;
 }
 
-void poller::tell_waiting() noexcept {
-    if (soon_.empty()) return;
-    std::uint64_t count = 0;
-    (void)!::read(wakeup_.get(), &count, sizeof(count));
-    for (std::size_t i = 0; i < soon_.size(); ++i) {  // it grows where one that is told closes another
+void poller::tell_first(std::size_t due) noexcept {
+    if (std::exchange(woken_, false)) {
+        std::uint64_t count = 0;
+        (void)!::read(wakeup_.get(), &count, sizeof(count));
+    }
+    for (std::size_t i = 0; i < due; ++i) {  // it grows where one that is told closes another, or asks again
         if (target* who = std::exchange(soon_[i], nullptr)) who->ready(0);
     }
-    soon_.clear();
+    soon_.erase(soon_.begin(), soon_.begin() + static_cast<std::ptrdiff_t>(due));
 }
 
 }  // namespace kephas

@@ -43,7 +43,7 @@ public:
     /// Before `fd` is closed, which a process that was forked may still hold open: `who` hears nothing of it any more, not
     /// even what has happened already.
     void remove(int fd, target& who) noexcept;
-    /// Calls `who` once, soon, with no event. Not again before that.
+    /// Calls `who` once, with no event, after everybody who is ready by now. Not again before that.
     void tell_soon(target& who) noexcept;
     /// The last call for a target that was added, and removed. `soon`: it waits for what `tell_soon` has promised.
     void forget(target& who, bool soon) noexcept;
@@ -55,13 +55,14 @@ private:
     void wait();
     void poll();
     void tell_events(std::size_t found) noexcept;
-    void tell_waiting() noexcept;
+    void tell_first(std::size_t due) noexcept;
 
     std::optional<asio::posix::stream_descriptor> epoll_;  // until `stop`: a poller may outlive its context
     owned_fd wakeup_;            // an eventfd: somebody is to be told soon
     std::vector<target*> soon_;  // has room for all targets, twice, so that no memory is needed when one is closed
     std::size_t targets_ = 0;
-    bool waiting_ = false;
+    bool woken_ = false;    // the eventfd is readable
+    bool waiting_ = false;  // `poll` will be called
     bool polling_ = false;
 
     // What the last epoll_wait(2) has found, and the next one to be told.

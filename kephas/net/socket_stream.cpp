@@ -85,6 +85,15 @@ public:
         if (!std::exchange(watch_read_, true) || fd_ < 0) watch();  // if it throws, the connection ends
         reader_ = &who;
     }
+    bool wait_turn(read_waiter& who) override {
+        if (!added_) {
+            watch_read_ = true;
+            watch();
+        }
+        reader_ = &who;
+        tell_soon();
+        return true;
+    }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
         return socket_calls::write_some(fd_, buffers, ec);
@@ -130,7 +139,7 @@ public:
             if ((events & EPOLLIN) != 0 && reader_ != nullptr) tell_soon();
             (*tell)({});
         } else if (reader_ != nullptr) {
-            std::exchange(reader_, nullptr)->readable();
+            if (!soon_) std::exchange(reader_, nullptr)->readable();  // otherwise it has its turn later in this round
         } else if (watch_read_ && events != 0) {
             watch_read_ = false;
             change();

@@ -48,6 +48,9 @@ public:
     /// Calls `who` once, later, when something has arrived that was not taken, or the stream has ended, or is closed.
     /// Lifetime: `who` stays until it was called, or the stream is destroyed.
     virtual void wait_readable(read_waiter& who) = 0;
+    /// Calls `who` once, later, when others of this thread that have something to read now have been told of it. False if the
+    /// stream knows nothing of others, and will not call. Lifetime: as for `wait_readable`, which is not asked meanwhile.
+    [[nodiscard]] virtual bool wait_turn(read_waiter& /*who*/) { return false; }
     /// Whether reading would not block for what the stream holds itself: `wait_readable` knows nothing of that.
     [[nodiscard]] virtual bool pending() const noexcept { return false; }
     /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.

@@ -78,6 +78,7 @@ public:
 
     std::size_t read_some(read_buffer& buffer, std::error_code& ec) override;
     void wait_readable(read_waiter& who) override { transport_->wait_readable(who); }
+    bool wait_turn(read_waiter& who) override { return transport_->wait_turn(who); }
     bool pending() const noexcept override {
         if (end_ || (failure_ && !failure_reported_) || !encrypted_.empty() || transport_->pending()) return true;
         return ssl_ && !failure_ && SSL_pending(ssl_.get()) > 0;  // the rest of a record of which a part was asked for

@@ -39,10 +39,14 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
 session::~session() { home_->cancel(*this); }
 
 driver session::serve() {
-    // Who resumes it after each of these: the stream, a post behind others of this thread, `notify_change`.
+    // Who resumes it after each of these: the stream, once others of this thread had their turn, `notify_change`.
     const driver::suspension reading{[this] { stream_->wait_readable(*this); }};
-    const driver::suspension turn{[this] { asio::post(strand(), [self = shared_from_this()] { self->resume(); }); }};
+    const driver::suspension turn{[this] {
+        if (stream_->wait_turn(*this)) return;
+        asio::post(strand(), [self = shared_from_this()] { self->resume(); });
+    }};
     const driver::suspension change{[this] { driver_paused_ = true; }};
+    bool waited = false;  // for its turn: then for the next too, while it has something to say
     try {
         if (!finished_) process(clock::now());  // what came behind the handshake
         while (!finished_) {
@@ -56,10 +60,11 @@ driver session::serve() {
             } else if (phase_ == phase::open && machine_->pending_input()) {
                 co_await turn;
                 process(clock::now());
+                waited = true;
             } else {
-                if (stream_->pending()) co_await turn;
+                if (waited || stream_->pending()) co_await turn;
                 else co_await reading;
-                if (!finished_) read();
+                waited = !finished_ && read() && waited;
             }
         }
     } catch (...) {
@@ -72,11 +77,13 @@ void session::resume() noexcept {
     if (driver_.done()) end_soon();
 }
 
-void session::read() {
+bool session::read() {
     std::error_code ec;
     read_buffer buffer{phase_ == phase::ending ? mutable_bytes{} : machine_->want(), home_.get(), {}};
     const std::size_t size = stream_->read_some(buffer, ec);
-    if (ec != asio::error::would_block) received(buffer, size, ec);
+    if (ec == asio::error::would_block) return false;
+    received(buffer, size, ec);
+    return true;
 }
 
 void session::received(read_buffer& buffer, std::size_t size, std::error_code ec) {

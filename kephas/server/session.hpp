@@ -141,7 +141,7 @@ private:
     // the open connection (session.cpp)
     [[nodiscard]] driver serve();
     void resume() noexcept;
-    void read();
+    bool read();  // true if there was something, or an end
     void received(read_buffer& buffer, std::size_t size, std::error_code ec);
     void process(time_point now);
     void handle(message_received&& message);

@@ -191,6 +191,48 @@ TEST_CASE_FIXTURE(fixture, "a stream that is destroyed while it waits, or is abo
     CHECK(waiter.told == 0);
 }
 
+TEST_CASE_FIXTURE(fixture, "who waits for its turn has it behind those that are ready by then, and once in a round") {
+    pair busy{*sockets};
+    pair quiet{*sockets};
+    counting_waiter quiet_waiter;
+    counting_waiter busy_waiter;
+    std::string order;
+    std::error_code ec;
+    quiet_waiter.then = [&] {
+        order += 'q';
+        if (order.size() > 12) return;
+        CHECK(quiet.read(ec) == "q");
+        quiet.send("q");  // readable from now on
+        quiet.server->wait_readable(quiet_waiter);
+    };
+    busy_waiter.then = [&] {
+        order += 'b';
+        if (order.size() <= 12) CHECK(busy.server->wait_turn(busy_waiter));
+    };
+    CHECK(busy.server->wait_turn(busy_waiter));
+    busy.send("input that is there for longer than its turn");
+    quiet.send("q");
+    quiet.server->wait_readable(quiet_waiter);
+    settle();
+    CHECK(order.substr(0, 12) == "qbqbqbqbqbqb");
+}
+
+TEST_CASE_FIXTURE(fixture, "who waits for its turn is told if the stream is closed, and not if it is destroyed") {
+    counting_waiter waiter;
+    pair closed{*sockets};
+    CHECK(closed.server->wait_turn(waiter));
+    closed.server->close();
+    settle();
+    CHECK(waiter.told == 1);
+    {
+        pair destroyed{*sockets};
+        CHECK(destroyed.server->wait_turn(waiter));
+    }
+    settle();
+    CHECK(waiter.told == 1);
+    CHECK(settle() == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "who waits to write is told once the peer has read") {
     pair socket{*sockets};
     const std::string block(64 * 1024, 'x');
