@@ -1,11 +1,30 @@
+#include <kephas/base/large_blocks.hpp>
 #include <kephas/base/slice.hpp>
 
 #include <new>
 
 namespace kephas {
 
+namespace {
+
+// AddressSanitizer finds what is used too late only if it is freed. (clang's has no macro of its own.)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KEPHAS_FREES_AT_ONCE
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(KEPHAS_FREES_AT_ONCE)
+constexpr bool recycles = false;
+#else
+constexpr bool recycles = true;
+#endif
+
+}  // namespace
+
 slice slice::allocate(std::size_t size) {
-    void* memory = ::operator new(sizeof(block) + size);
+    const std::size_t whole = sizeof(block) + size;
+    const bool large = recycles && whole >= large_blocks::smallest;
+    void* memory = large ? large_blocks::shared().take(whole) : ::operator new(whole);
     auto* owner = new (memory) block{};
     owner->size = size;
     return slice{owner, mutable_bytes{static_cast<std::byte*>(memory) + sizeof(block), size}};
@@ -47,8 +66,10 @@ bool slice::let_go() const noexcept {
 }
 
 void slice::destroy(block* owner) noexcept {
+    const std::size_t whole = sizeof(block) + owner->size;
     owner->~block();
-    ::operator delete(owner);
+    if (recycles && whole >= large_blocks::smallest) large_blocks::shared().give_back(owner, whole);
+    else ::operator delete(owner);
 }
 
 }  // namespace kephas

@@ -2,6 +2,8 @@
 #include "counting_malloc.hpp"
 #include "tracer.hpp"
 
+#include <kephas/base/large_blocks.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -51,7 +53,7 @@ void forget(void* memory) noexcept {
 }  // namespace
 
 std::size_t allocations() noexcept { return allocated.load(); }
-std::size_t live_bytes() noexcept { return bytes.load(); }
+std::size_t live_bytes() noexcept { return bytes.load() - kephas::large_blocks::shared().kept(); }
 std::size_t live_blocks() noexcept { return blocks.load(); }
 std::size_t live_blocks(std::size_t size) noexcept { return by_size[class_of(size)].load(); }
 void trace_next(std::size_t count) noexcept { trace.next(count); }

@@ -7,7 +7,7 @@ namespace counts {
 /// How often this process has allocated memory, on all threads. Everything ends in malloc and its kin: operator new,
 /// and the aligned_alloc from which Asio takes the frames of coroutines.
 [[nodiscard]] std::size_t allocations() noexcept;
-/// The bytes that are allocated now, and in how many blocks.
+/// The bytes that are allocated now, without those that `large_blocks` keeps for whoever comes next, and in how many blocks.
 [[nodiscard]] std::size_t live_bytes() noexcept;
 [[nodiscard]] std::size_t live_blocks() noexcept;
 /// How many blocks of `size` bytes, rounded up to 16, are allocated now; the last one counts those that are larger.
