@@ -64,6 +64,9 @@ TEST_CASE("every double reads back as itself") {
     CHECK(write_json(3.0) == "3");
     CHECK(write_json(-0.0) == "-0");
     CHECK(write_json(1e300) == "1e+300");
+    CHECK(write_json(-99'999.0) == "-99999");  // the last integer that is shorter than with an exponent
+    CHECK(write_json(100'000.0) == "1e+05");
+    CHECK(write_json(99'999.5) == "99999.5");
     std::mt19937_64 random{42};
     for (int i = 0; i < 20'000; ++i) {
         const auto value = std::bit_cast<double>(random());
