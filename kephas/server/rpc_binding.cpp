@@ -14,10 +14,8 @@ void refuse_parameter(const std::string& name, std::string_view expected) {
     refuse(jsonrpc::invalid_parameter(name, expected));
 }
 
-std::vector<const json*> find_parameters(const json& params, const std::vector<std::string>& names) {
-    auto found = jsonrpc::bind_params(params, names);
-    if (!found) refuse(std::move(found.error()));
-    return std::move(*found);
+void find_parameters(const json& params, const std::vector<std::string>& names, std::span<const json*> found) {
+    if (auto error = jsonrpc::bind_params(params, names, found)) refuse(std::move(*error));
 }
 
 void check_parameter_count(std::size_t named, std::size_t taken) {

@@ -7,8 +7,10 @@
 
 #include <asio/awaitable.hpp>
 
+#include <array>
 #include <cstddef>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -47,7 +49,7 @@ template <class T>
 inline constexpr bool may_be_missing<std::optional<T>> = true;
 
 [[noreturn]] void refuse_parameter(const std::string& name, std::string_view expected);
-[[nodiscard]] std::vector<const json*> find_parameters(const json& params, const std::vector<std::string>& names);
+void find_parameters(const json& params, const std::vector<std::string>& names, std::span<const json*> found);
 void check_parameter_count(std::size_t named, std::size_t taken);
 
 template <class T>
@@ -78,7 +80,8 @@ auto bind_rpc(std::vector<std::string> names, F handler) {
     check_parameter_count(names.size(), count - first);
 
     return [names = std::move(names), handler = std::move(handler)](rpc_request request) -> asio::awaitable<json> {
-        const std::vector<const json*> values = find_parameters(request.params(), names);
+        std::array<const json*, count - first> values;
+        find_parameters(request.params(), names, values);
         auto convert = [&]<std::size_t... I>(std::index_sequence<I...>) {
             if constexpr (takes_request) {
                 return std::tuple<rpc_request, std::tuple_element_t<I + first, arguments>...>{

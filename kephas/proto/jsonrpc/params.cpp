@@ -18,13 +18,13 @@ error_object too_many(std::size_t expected, std::size_t got) {
 
 }  // namespace
 
-result<std::vector<const json*>, error_object> bind_params(const json& params, std::span<const std::string> names) {
-    std::vector<const json*> bound(names.size(), nullptr);
+std::optional<error_object> bind_params(const json& params, std::span<const std::string> names,
+                                        std::span<const json*> bound) {
+    std::ranges::fill(bound, nullptr);
     if (params.is_array()) {
         if (params.size() > names.size()) return too_many(names.size(), params.size());
-        std::transform(params.elements().begin(), params.elements().end(), bound.begin(),
-                       [](const json& element) { return &element; });
-        return bound;
+        std::ranges::transform(params.elements(), bound.begin(), [](const json& element) { return &element; });
+        return std::nullopt;
     }
     // Stops at the first unknown name, so that it takes no more than names.size() squared, whatever the peer sends.
     for (const auto& [key, value] : params.members()) {
@@ -32,7 +32,7 @@ result<std::vector<const json*>, error_object> bind_params(const json& params, s
         if (name == names.end()) return unknown_parameter(key);
         bound[static_cast<std::size_t>(name - names.begin())] = &value;
     }
-    return bound;
+    return std::nullopt;
 }
 
 error_object invalid_parameter(std::string_view name, std::string_view expected) {

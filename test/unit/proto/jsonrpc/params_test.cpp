@@ -1,8 +1,14 @@
+#include <kephas/base/error.hpp>
+
 #include <kephas/proto/jsonrpc/params.hpp>
 
 #include <doctest/doctest.h>
 
 #include <array>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 using namespace kephas;
 using namespace kephas::jsonrpc;
@@ -10,6 +16,13 @@ using namespace kephas::jsonrpc;
 namespace {
 
 const std::array<std::string, 2> names{"a", "b"};
+
+result<std::vector<const json*>, error_object> bind_params(const json& params, std::span<const std::string> to) {
+    const json untouched;
+    std::vector<const json*> bound(to.size(), &untouched);
+    if (auto error = jsonrpc::bind_params(params, to, bound)) return std::move(*error);
+    return bound;
+}
 
 }
 
