@@ -1,13 +1,14 @@
 #include <kephas/proto/json/number.hpp>
 #include <kephas/proto/json/parse.hpp>
+#include <kephas/proto/json/parts.hpp>
 
 // RapidJSON 1.1.0 compares an empty stack's null pointer plus an offset with its end. Nothing comes of it, but clang's
 // sanitizer rightly objects, and would stop every fuzzer there.
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((no_sanitize("pointer-overflow"))), apply_to = function)
 #endif
-#include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
+#include <rapidjson/stream.h>
 #ifdef __clang__
 #pragma clang attribute pop
 #endif
@@ -17,7 +18,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,9 +31,9 @@ namespace kephas {
 namespace {
 
 // Numbers come as text, so that we convert them exactly and can keep the text of an id. Never the recursive parser:
-// half a million '[' overflow its stack.
+// half a million '[' overflow its stack. Strings are unescaped where they are, in a copy of the text.
 constexpr unsigned parse_flags = rapidjson::kParseIterativeFlag | rapidjson::kParseFullPrecisionFlag |
-                                 rapidjson::kParseNumbersAsStringsFlag;
+                                 rapidjson::kParseNumbersAsStringsFlag | rapidjson::kParseInsituFlag;
 // RapidJSON validates one byte after the other, which takes longer than all the rest: only where there is something to find.
 constexpr unsigned validating = parse_flags | rapidjson::kParseValidateEncodingFlag;
 
@@ -43,22 +46,12 @@ bool is_ascii(std::string_view text) noexcept {
 /// What a parse needs on the way; kept by each thread from one small text to the next.
 struct workspace {
     rapidjson::Reader reader;
+    std::vector<char> text;  // up to a NUL
     std::vector<json> values;
-    std::vector<std::string> keys;
-    std::vector<char> in_object;  // one for each open container
+    std::vector<std::string_view> keys;  // parts of the text
+    std::vector<char> in_object;         // one for each open container
 };
 constexpr std::size_t small_text = 4 * 1024;
-
-std::optional<json> to_integer(std::string_view text) {
-    const char* const end = text.data() + text.size();
-    std::int64_t int64 = 0;
-    if (const auto read = std::from_chars(text.data(), end, int64); read.ec == std::errc{} && read.ptr == end)
-        return json{int64};
-    std::uint64_t uint64 = 0;
-    if (const auto read = std::from_chars(text.data(), end, uint64); read.ec == std::errc{} && read.ptr == end)
-        return json{uint64};
-    return std::nullopt;
-}
 
 // RapidJSON turns the escape of a lone low surrogate into three bytes that are not UTF-8 (RFC 3629 section 3).
 bool has_surrogate(std::string_view text) {
@@ -68,66 +61,76 @@ bool has_surrogate(std::string_view text) {
     return false;
 }
 
+std::vector<json_member> make_members(std::span<const std::string_view> keys, std::span<json> values) {
+    std::vector<json_member> members;
+    members.reserve(keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) members.push_back({std::string{keys[i]}, std::move(values[i])});
+    return members;
+}
+
 // Collects values on a stack; the end of a container takes its own from there, so that each vector is allocated once
-// and in its size.
+// and in its size. Those of the outermost object stay there.
 class builder {
 public:
     using Ch = char;
     using reason_type = json_error::reason_type;
 
-    builder(workspace& space, const json_limits& limits, std::string_view number_text_key)
+    builder(workspace& space, const json_limits& limits, std::string_view number_text_key, bool has_escapes)
         : limits_{limits},
           number_text_key_{number_text_key},
           values_{space.values},
           keys_{space.keys},
-          in_object_{space.in_object} {
-        values_.clear();  // the last text may have been none
+          in_object_{space.in_object},
+          has_escapes_{has_escapes} {
+        values_.clear();  // those of the last text
         keys_.clear();
         in_object_.clear();
     }
 
     // RapidJSON's names. False ends the parse.
-    bool Null() { return add(json{}); }
-    bool Bool(bool value) { return add(json{value}); }
+    bool Null() { return add(nullptr); }
+    bool Bool(bool value) { return add(value); }
     bool RawNumber(const char* data, rapidjson::SizeType size, bool) {
         const std::string_view text{data, size};
         if (text != "-0") {  // an integer by its form, but only a double has it
-            if (auto integer = to_integer(text)) return add(std::move(*integer));
+            const char* const end = data + size;
+            std::int64_t int64 = 0;
+            if (const auto read = std::from_chars(data, end, int64); read.ec == std::errc{} && read.ptr == end)
+                return add(int64);
+            std::uint64_t uint64 = 0;
+            if (const auto read = std::from_chars(data, end, uint64); read.ec == std::errc{} && read.ptr == end)
+                return add(uint64);
         }
         const auto value = to_double(text);
         if (!value) return refuse(reason_type::number_too_big);
-        return add(keeps_text() ? json::number_text(text) : json{*value});
+        return keeps_text() ? add(json::number_text(text)) : add(*value);
     }
     bool String(const char* data, rapidjson::SizeType size, bool) {
         const std::string_view text{data, size};
-        if (has_surrogate(text)) return refuse(reason_type::invalid_string);
-        return add(json{text});
+        if (has_escapes_ && has_surrogate(text)) return refuse(reason_type::invalid_string);
+        return add(text);
     }
     bool Key(const char* data, rapidjson::SizeType size, bool) {
         const std::string_view text{data, size};
-        if (has_surrogate(text)) return refuse(reason_type::invalid_string);
-        keys_.emplace_back(text);
+        if (has_escapes_ && has_surrogate(text)) return refuse(reason_type::invalid_string);
+        keys_.push_back(text);
         return true;
     }
     bool StartArray() { return open(false); }
     bool StartObject() { return open(true); }
     bool EndArray(rapidjson::SizeType size) {
-        const auto first = values_.end() - static_cast<std::ptrdiff_t>(size);
-        std::vector<json> elements{std::make_move_iterator(first), std::make_move_iterator(values_.end())};
-        values_.erase(first, values_.end());
-        return close(json::array(std::move(elements)));
+        const std::span<json> elements = std::span{values_}.last(size);
+        return close(size, json::array(std::vector<json>{std::make_move_iterator(elements.begin()),
+                                                         std::make_move_iterator(elements.end())}));
     }
     bool EndObject(rapidjson::SizeType size) {
-        const auto first = values_.end() - static_cast<std::ptrdiff_t>(size);
-        const auto first_key = keys_.end() - static_cast<std::ptrdiff_t>(size);
-        std::vector<json_member> members;
-        members.reserve(size);
-        auto key = first_key;
-        for (auto value = first; value != values_.end(); ++value, ++key)
-            members.push_back({std::move(*key), std::move(*value)});
-        values_.erase(first, values_.end());
-        keys_.erase(first_key, keys_.end());
-        return close(json::object(std::move(members)));
+        if (in_object_.size() == 1) {
+            outermost_is_object_ = true;
+            return true;
+        }
+        json object = json::object(make_members(std::span{keys_}.last(size), std::span{values_}.last(size)));
+        keys_.resize(keys_.size() - size);
+        return close(size, std::move(object));
     }
     // Never called with numbers as text.
     bool Int(int) { return false; }
@@ -137,16 +140,17 @@ public:
     bool Double(double) { return false; }
 
     [[nodiscard]] std::optional<reason_type> refused() const { return refused_; }
-    [[nodiscard]] json take() { return std::move(values_.front()); }
+    [[nodiscard]] bool outermost_is_object() const { return outermost_is_object_; }
 
 private:
     bool refuse(reason_type reason) {
         refused_ = reason;
         return false;
     }
-    bool add(json value) {
+    template <class T>
+    bool add(T&& value) {
         if (++elements_ > limits_.max_elements) return refuse(reason_type::too_many_elements);
-        values_.push_back(std::move(value));
+        values_.emplace_back(std::forward<T>(value));
         return true;
     }
     bool open(bool object) {
@@ -155,8 +159,9 @@ private:
         in_object_.push_back(object);
         return true;
     }
-    bool close(json container) {
+    bool close(std::size_t size, json container) {
         in_object_.pop_back();
+        values_.resize(values_.size() - size);
         values_.push_back(std::move(container));
         return true;
     }
@@ -168,8 +173,10 @@ private:
     const json_limits& limits_;
     std::string_view number_text_key_;
     std::vector<json>& values_;
-    std::vector<std::string>& keys_;
+    std::vector<std::string_view>& keys_;
     std::vector<char>& in_object_;
+    bool has_escapes_;
+    bool outermost_is_object_ = false;
     std::size_t elements_ = 0;
     std::optional<reason_type> refused_;
 };
@@ -196,21 +203,36 @@ std::string_view describe(json_error::reason_type reason) noexcept {
     return "not JSON";
 }
 
-result<json, json_error> parse_json(std::string_view text, const json_limits& limits,
-                                    std::string_view number_text_key) {
+json json_parts::take() {
+    if (!is_object) return std::move(values.front());
+    return json::object(make_members(keys, values));
+}
+
+result<json_parts, json_error> parse_json_parts(std::string_view text, const json_limits& limits,
+                                                std::string_view number_text_key) {
     static thread_local workspace kept;
-    std::optional<workspace> own;
-    workspace& space = text.size() <= small_text ? kept : own.emplace();
-    rapidjson::MemoryStream stream{text.data(), text.size()};
-    builder values{space, limits, number_text_key};
+    const std::shared_ptr<workspace> own = text.size() <= small_text ? nullptr : std::make_shared<workspace>();
+    workspace& space = own ? *own : kept;
+    space.text.reserve(text.size() + 1);
+    space.text.assign(text.begin(), text.end());
+    space.text.push_back('\0');
+    rapidjson::InsituStringStream stream{space.text.data()};
+    builder values{space, limits, number_text_key, text.find('\\') != std::string_view::npos};
     const rapidjson::ParseResult parsed = is_ascii(text) ? space.reader.Parse<parse_flags>(stream, values)
                                                          : space.reader.Parse<validating>(stream, values);
     if (parsed.IsError()) {
         return json_error{values.refused().value_or(reason_of(parsed.Code())), std::min(parsed.Offset(), text.size())};
     }
-    // The stream gives NUL at its end; a NUL within the text must not pass for it.
+    // The NUL behind the text ends it; a NUL within must not pass for that.
     if (stream.Tell() != text.size()) return json_error{json_error::reason_type::syntax, stream.Tell()};
-    return values.take();
+    return json_parts{values.outermost_is_object(), space.keys, space.values, own};
+}
+
+result<json, json_error> parse_json(std::string_view text, const json_limits& limits,
+                                    std::string_view number_text_key) {
+    auto parts = parse_json_parts(text, limits, number_text_key);
+    if (!parts) return parts.error();
+    return parts->take();
 }
 
 }  // namespace kephas

@@ -70,7 +70,9 @@ public:
         take(other);
         return *this;
     }
-    ~json() { destroy(); }
+    ~json() {
+        if (rep_ >= rep::decimal) destroy();
+    }
 
     /// `json::array({1, "two", nullptr})`
     [[nodiscard]] static json array(std::initializer_list<json> elements = {});
@@ -135,6 +137,7 @@ public:
 private:
     friend class json_writer;
 
+    // From `decimal` on there may be memory to give back.
     enum class rep : std::uint8_t { null, boolean, int64, uint64, float64, decimal, string, array, object };
 
     static constexpr std::size_t max_small = 16;

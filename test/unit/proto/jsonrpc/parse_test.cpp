@@ -197,6 +197,18 @@ TEST_CASE("a text message is JSON-RPC, an event, or neither") {
     CHECK(unknown(R"({"payload":{"type":1}})") == "invalid_message");
 }
 
+TEST_CASE("a long text is read as a short one is") {
+    const std::string word(10'000, 'x');
+    const std::string text = R"({"method":")" + word + R"(","jsonrpc":"2.0","more":[[{}],1],"params":{"a\n":")" + word + R"("},"id":1e2})";
+    const auto call = only<request>(text);
+    CHECK(call.method == word);
+    CHECK(call.params == json::object({{"a\n", word}}));
+    CHECK(call.id->text() == "1e2");
+    const auto event = classify(R"({"type":"x","payload":")" + word + R"("})");
+    REQUIRE(std::holds_alternative<event_text>(event));
+    CHECK(std::get<event_text>(event).value == json::object({{"type", "x"}, {"payload", word}}));
+}
+
 TEST_CASE("an event is handed over as it was read") {
     const auto read = classify(R"({"type":"chat","payload":{"text":"hi"}})");
     REQUIRE(std::holds_alternative<event_text>(read));
