@@ -3,8 +3,11 @@
 #include <kephas/base/payload.hpp>
 
 #include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/jsonrpc/encode.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
+
+#include <kephas/server/options.hpp>
 
 #include <optional>
 #include <utility>
@@ -24,6 +27,19 @@ namespace kephas {
 
 [[nodiscard]] inline outbound_frame make_text(payload&& body) {
     return make_frame(websocket::opcode::text, std::nullopt, std::move(body));
+}
+
+/// A JSON-RPC reply, on the opcode of what it answers; `channel` is where it goes on binary.
+[[nodiscard]] inline outbound_frame make_rpc_reply(websocket::opcode op, command_id channel, payload&& body) {
+    return op == websocket::opcode::text ? make_text(std::move(body)) : make_command(channel, std::move(body));
+}
+
+/// The error of a request that came alone: not of one in a batch.
+[[nodiscard]] inline outbound_frame make_rpc_error(websocket::opcode op, const jsonrpc::request_id& id,
+                                                   const jsonrpc::error_object& error, const server_options& options) {
+    const bool same_channel = options.command_errors == error_replies::same_channel;
+    return make_rpc_reply(op, same_channel ? command_jsonrpc : command_jsonrpc_error,
+                          payload{jsonrpc::encode_error(id, error)});
 }
 
 /// Head and body in one slice that any number of outboxes share.

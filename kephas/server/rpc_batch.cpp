@@ -1,6 +1,7 @@
 #include <kephas/server/outbound_frames.hpp>
 #include <kephas/server/rpc_batch.hpp>
 
+#include <string>
 #include <utility>
 
 namespace kephas {
@@ -24,10 +25,9 @@ std::optional<outbound_frame> rpc_batch::answered_from_the_start() {
 
 std::optional<outbound_frame> rpc_batch::take_locked() {
     if (!reply_.complete() || std::exchange(taken_, true)) return std::nullopt;
-    auto [text, is_error] = reply_.take();
+    std::string text = reply_.take().text;
     if (text.empty()) return std::nullopt;
-    if (opcode_ == websocket::opcode::text) return make_text(payload{std::move(text)});
-    return make_command(is_error ? errors_ : command_jsonrpc, payload{std::move(text)});
+    return make_rpc_reply(opcode_, command_jsonrpc, payload{std::move(text)});
 }
 
 }  // namespace kephas

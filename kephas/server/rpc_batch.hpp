@@ -11,13 +11,11 @@
 
 namespace kephas {
 
-/// The reply to one JSON-RPC text, single or batch, while its handlers run on several threads. Whoever gives the last
-/// answer gets the frame to send. Concurrency: any thread.
+/// The reply to a batch while its handlers run on several threads. Whoever gives the last answer gets the frame to send.
+/// Concurrency: any thread.
 class rpc_batch {
 public:
-    /// On binary `errors` is where the error of a single request goes; everything else goes to `command_jsonrpc`.
-    rpc_batch(const jsonrpc::document& asked, websocket::opcode op, command_id errors)
-        : reply_{asked}, opcode_{op}, errors_{errors} {}
+    rpc_batch(const jsonrpc::document& asked, websocket::opcode op) : reply_{asked}, opcode_{op} {}
 
     [[nodiscard]] std::optional<outbound_frame> set_result(std::size_t slot, const json& result);
     [[nodiscard]] std::optional<outbound_frame> set_error(std::size_t slot, const jsonrpc::error_object& error);
@@ -30,7 +28,6 @@ private:
     std::mutex mutex_;
     jsonrpc::batch_reply reply_;
     websocket::opcode opcode_;
-    command_id errors_;
     bool taken_ = false;
 };
 

@@ -96,17 +96,20 @@ asio::awaitable<void> runner::run() {
                 continue;
             }
             if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
-            const bool sent = !failure && !work.rpc &&
-                              (!state.reply || (on_strand && source.take_reply(work.opcode, work.command, state.reply->view())));
-            if (!sent) {
-                try {
+            try {
+                bool sent = false;  // or there is nothing to send
+                if (!failure) {
+                    if (work.rpc) sent = take_result(state, source);
+                    else sent = !state.reply || source.take_reply(work.opcode, work.command, state.reply->view());
+                }
+                if (!sent) {
                     auto reply = answer(state, failure);
                     if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                         (void)co_await from.out().push_when_room(std::move(*reply));
                     }
-                } catch (const std::exception& error) {
-                    home_.log().error("a reply was lost: {}", error.what());
                 }
+            } catch (const std::exception& error) {
+                home_.log().error("a reply was lost: {}", error.what());
             }
             state.reply.reset();
             if (work.rpc) state.result = {};
@@ -173,10 +176,30 @@ std::optional<outbound_frame> runner::answer_command(request_state& state, const
     return make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)});
 }
 
+bool runner::take_result(const request_state& state, job_source& source) {
+    const job& work = state.work;
+    const rpc_call& call = *work.rpc;
+    if (call.batch) return false;
+    if (call.request.is_notification()) return true;
+    result_.clear();
+    jsonrpc::encode_result(*call.request.id, state.result, result_);
+    return source.take_reply(work.opcode, work.command, as_bytes(result_));
+}
+
 std::optional<outbound_frame> runner::answer_rpc(request_state& state, const std::exception_ptr& failure) {
-    const rpc_call& call = *state.work.rpc;
-    if (failure) return call.batch->set_error(call.slot, home_.account(failure, timed_out_, *state.from));
-    return call.batch->set_result(call.slot, state.result);
+    const job& work = state.work;
+    const rpc_call& call = *work.rpc;
+    if (failure) {
+        const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);
+        if (call.batch) return call.batch->set_error(call.slot, error);
+        if (call.request.is_notification()) return std::nullopt;
+        return make_rpc_error(work.opcode, *call.request.id, error, state.from->options());
+    }
+    if (call.batch) return call.batch->set_result(call.slot, state.result);
+    if (result_.size() <= outbound_queue::copy_threshold) {
+        return make_frame(work.opcode, work.command, payload::copy(result_));
+    }
+    return make_frame(work.opcode, work.command, payload{std::move(result_)});
 }
 
 }  // namespace kephas

@@ -19,6 +19,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 
 namespace kephas {
 
@@ -72,6 +73,9 @@ private:
     [[nodiscard]] std::optional<outbound_frame> answer(request_state& state, const std::exception_ptr& failure);
     [[nodiscard]] std::optional<outbound_frame> answer_command(request_state& state, const std::exception_ptr& failure);
     [[nodiscard]] std::optional<outbound_frame> answer_rpc(request_state& state, const std::exception_ptr& failure);
+    /// Of a JSON-RPC method that has not failed. True if its answer leaves at once, or there is none; otherwise it is asked for
+    /// next, and its text waits in `result_` if it is no part of a batch.
+    [[nodiscard]] bool take_result(const request_state& state, job_source& source);
     void start_deadline(duration timeout);
     void end_deadline();
     void cancel_now();
@@ -83,6 +87,7 @@ private:
     std::optional<assignment> work_;
     std::optional<steady_timer> deadline_;  // of the handler that runs, if there is one
     std::shared_ptr<bool> deadline_pending_;
+    std::string result_;  // of a JSON-RPC method, as text; keeps its memory as long as results are short
     std::atomic<std::uint64_t> started_{0};  // written by this runner only, so that no cache line moves for it
     std::atomic<std::uint64_t> completed_{0};
     bool once_;

@@ -85,30 +85,38 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
     // The message itself has paid for its first element.
     if (document.messages.size() > 1 && !machine_->charge(document.messages.size() - 1, clock::now())) return;
 
-    const auto batch = std::make_shared<rpc_batch>(
-        document, op,
-        context_.options->command_errors == error_replies::same_channel ? command_jsonrpc : command_jsonrpc_error);
-    // Nothing in it waits for an answer of ours, but there may be notifications and answers to our own calls.
-    if (auto frame = batch->answered_from_the_start()) send_now(std::move(*frame));
+    std::shared_ptr<rpc_batch> batch;
+    if (document.batch) {
+        batch = std::make_shared<rpc_batch>(document, op);
+        // Nothing in it waits for an answer of ours, but there may be notifications and answers to our own calls.
+        if (auto frame = batch->answered_from_the_start()) send_now(std::move(*frame));
+    } else if (const auto* const invalid = std::get_if<jsonrpc::invalid_request_message>(&document.messages.front())) {
+        send_now(make_rpc_error(op, invalid->id, invalid->error, *context_.options));
+    }
     std::size_t cost = message.size();  // held once for the whole text
     for (std::size_t slot = 0; slot < document.messages.size(); ++slot) {
         jsonrpc::message& element = document.messages[slot];
         settle_call(element);
-        if (auto* request = std::get_if<jsonrpc::request>(&element)) {
-            const route* target = context_.routes->method(request->method);
-            if (target == nullptr) {
-                if (auto frame = batch->set_error(slot, jsonrpc::method_not_found())) send_now(std::move(*frame));
-                continue;
+        auto* const request = std::get_if<jsonrpc::request>(&element);
+        if (request == nullptr) continue;
+        const route* target = context_.routes->method(request->method);
+        if (target == nullptr) {
+            const jsonrpc::error_object error = jsonrpc::method_not_found();
+            if (batch) {
+                if (auto frame = batch->set_error(slot, error)) send_now(std::move(*frame));
+            } else if (request->id) {
+                send_now(make_rpc_error(op, *request->id, error, *context_.options));
             }
-            auto call = std::make_unique<rpc_call>(std::move(*request), batch, slot);
-            job& work = add_job(*target);
-            work.opcode = op;
-            if (op == websocket::opcode::binary) work.command = command_jsonrpc;
-            work.payload = message;
-            work.rpc = std::move(call);
-            work.counted_bytes = std::exchange(cost, 0);
-            state_->work().begin(work.counted_bytes, target->policy == dispatch::on_strand);
+            continue;
         }
+        auto call = std::make_unique<rpc_call>(std::move(*request), batch, slot);
+        job& work = add_job(*target);
+        work.opcode = op;
+        if (op == websocket::opcode::binary) work.command = command_jsonrpc;
+        work.payload = message;
+        work.rpc = std::move(call);
+        work.counted_bytes = std::exchange(cost, 0);
+        state_->work().begin(work.counted_bytes, target->policy == dispatch::on_strand);
     }
 }
 

@@ -9,6 +9,7 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <array>
 #include <atomic>
 #include <future>
 #include <map>
@@ -117,6 +118,44 @@ TEST_CASE("a single request is answered in the kind of message that it came in")
           std::pair{0xFFFFFFFFU, result_text("[true]", "2")});
     // 0xFFFFFFFE is reserved too: what comes there is JSON-RPC
     CHECK(ask_binary(client, call_text("echo", "3", "[]"), 0xFFFFFFFE) == std::pair{0xFFFFFFFFU, result_text("[]", "3")});
+}
+
+TEST_CASE("results, errors and commands on the strand leave in the order in which they were asked for") {
+    router routes;
+    routes.rpc("echo", dispatch::on_strand, [](rpc_request req) -> asio::awaitable<json> { co_return req.params(); });
+    routes.rpc("refuse", dispatch::on_strand, [](rpc_request) -> asio::awaitable<json> {
+        throw request_error{"not today"};
+        co_return json{};
+    });
+    routes.on(command_id{0x0100}, dispatch::on_strand, [](request req) -> asio::awaitable<std::optional<payload>> {
+        co_return payload{req.share()};
+    });
+    running_server server{std::move(routes), rpc_options()};
+    auto client = test_client::open(server.port());
+    const std::array<std::size_t, 6> sizes{1, 40, 2'000, 2'100, 20'000, 1};
+    const auto expect_text = [&](const std::string& text) { CHECK(client.read_text() == text); };
+    const auto expect_command = [&](std::uint32_t id, const std::string& body) { CHECK(client.read_command(id) == body); };
+    for (int round = 0; round < 50; ++round) {
+        const std::string id = std::to_string(round);
+        // short ones leave together, past the outbox; one above 2 KiB does not, and what follows waits behind it
+        for (const std::size_t size : sizes) {
+            const std::string params = "[\"" + std::string(size, 'x') + "\"]";
+            client.send_text(call_text("echo", id, params));
+            client.send_text(call_text("echo", "", params));  // a notification
+            client.send_command(0xFFFFFFFF, call_text("echo", id, params));
+            client.send_command(0x0100, id);
+            client.send_text(call_text("refuse", id));
+            client.send_command(0xFFFFFFFF, call_text("refuse", id));
+        }
+        for (const std::size_t size : sizes) {
+            const std::string params = "[\"" + std::string(size, 'x') + "\"]";
+            expect_text(result_text(params, id));
+            expect_command(0xFFFFFFFF, result_text(params, id));
+            expect_command(0x0100, id);
+            expect_text(error_text(-32000, "not today", id));
+            expect_command(0xFFFFFFFE, error_text(-32000, "not today", id));
+        }
+    }
 }
 
 TEST_CASE("a null result is a result") {

@@ -32,10 +32,16 @@ std::string with_id(std::string text, const request_id& id) {
 std::string encode_result(const request_id& id, const json& result) {
     std::string text;
     text.reserve(120);  // most results are short
-    text += envelope;
-    text += R"("result":)";
-    write_json(result, text);
-    return with_id(std::move(text), id);
+    encode_result(id, result, text);
+    return text;
+}
+
+void encode_result(const request_id& id, const json& result, std::string& append_to) {
+    append_to += R"({"jsonrpc":"2.0","result":)";
+    write_json(result, append_to);
+    append_to += R"(,"id":)";
+    append_to += id.text();
+    append_to += '}';
 }
 
 std::string encode_error(const request_id& id, const error_object& error) {

@@ -12,6 +12,7 @@ namespace kephas::jsonrpc {
 
 /// `{"jsonrpc":"2.0","result":...,"id":...}`; a null result is written, not left out.
 [[nodiscard]] std::string encode_result(const request_id& id, const json& result);
+void encode_result(const request_id& id, const json& result, std::string& append_to);
 
 /// `{"jsonrpc":"2.0","error":{"code":...,"message":...,"data":...},"id":...}`; `data` only if there is any.
 [[nodiscard]] std::string encode_error(const request_id& id, const error_object& error);
