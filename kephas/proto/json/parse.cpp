@@ -17,7 +17,6 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -119,9 +118,7 @@ public:
     bool StartArray() { return open(false); }
     bool StartObject() { return open(true); }
     bool EndArray(rapidjson::SizeType size) {
-        const std::span<json> elements = std::span{values_}.last(size);
-        return close(size, json::array(std::vector<json>{std::make_move_iterator(elements.begin()),
-                                                         std::make_move_iterator(elements.end())}));
+        return close(size, json::array_of(std::span{values_}.last(size)));
     }
     bool EndObject(rapidjson::SizeType size) {
         if (in_object_.size() == 1) {

@@ -4,17 +4,67 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
+#include <stdexcept>
 
 namespace kephas {
 
 namespace {
+
+using json_detail::block;
 
 // Up to here members are compared one by one; above it they are sorted, so that a peer that sends an object with
 // 100,000 keys cannot make it cost their square.
 constexpr std::size_t few_members = 16;
 
 constinit const json null_value;
+
+template <class T>
+block<T> allocate(std::size_t capacity) {
+    if (capacity > std::numeric_limits<std::uint32_t>::max()) throw std::length_error{"json: too many elements"};
+    return {std::allocator<T>{}.allocate(capacity), 0, static_cast<std::uint32_t>(capacity)};
+}
+
+template <class T>
+void release(block<T> old) noexcept {
+    if (old.data == nullptr) return;
+    std::destroy_n(old.data, old.size);
+    std::allocator<T>{}.deallocate(old.data, old.capacity);
+}
+
+template <class T>
+block<T> moved(std::span<T> from, std::size_t capacity) {
+    if (capacity == 0) return {};
+    block<T> to = allocate<T>(capacity);
+    std::uninitialized_move(from.begin(), from.end(), to.data);  // which cannot fail
+    to.size = static_cast<std::uint32_t>(from.size());
+    return to;
+}
+
+template <class T>
+block<T> copied(std::span<T> from) {
+    if (from.empty()) return {};
+    block<T> to = allocate<T>(from.size());
+    try {
+        for (; to.size < to.capacity; ++to.size) std::construct_at(to.data + to.size, from[to.size]);
+    } catch (...) {
+        release(to);
+        throw;
+    }
+    return to;
+}
+
+template <class T>
+T& append(block<T>& to, T&& last) {
+    if (to.size == to.capacity) {
+        const block<T> bigger = moved(to.all(), std::max<std::size_t>(4, std::size_t{2} * to.capacity));
+        release(std::exchange(to, bigger));
+    }
+    T* const added = std::construct_at(to.data + to.size, std::move(last));
+    ++to.size;
+    return *added;
+}
 
 std::vector<json_member>::iterator find_key(std::vector<json_member>::iterator begin,
                                             std::vector<json_member>::iterator end, std::string_view key) {
@@ -81,9 +131,9 @@ bool equal_members(std::span<const json_member> a, std::span<const json_member> 
 
 json json::array(std::initializer_list<json> elements) { return array(std::vector<json>{elements}); }
 
-json json::array(std::vector<json>&& elements) {
+json json::array_of(std::span<json> elements) {
     json value;
-    value.data_.elements = elements.empty() ? nullptr : new std::vector<json>{std::move(elements)};
+    value.data_.elements = moved(elements, elements.size());
     value.rep_ = rep::array;
     return value;
 }
@@ -97,7 +147,7 @@ json json::object(std::vector<json_member>&& members) {
         merge_many_duplicates(members);
     }
     json value;
-    value.data_.members = members.empty() ? nullptr : new std::vector<json_member>{std::move(members)};
+    value.data_.members = moved(std::span{members}, members.size());
     value.rep_ = rep::object;
     return value;
 }
@@ -168,18 +218,15 @@ std::optional<std::string_view> json::as_string() const noexcept {
 std::size_t json::size() const noexcept { return rep_ == rep::object ? members().size() : elements().size(); }
 
 std::span<const json> json::elements() const noexcept {
-    if (rep_ != rep::array || data_.elements == nullptr) return {};
-    return *data_.elements;
+    return rep_ == rep::array ? data_.elements.all() : std::span<json>{};
 }
 
 std::span<json> json::elements() noexcept {
-    if (rep_ != rep::array || data_.elements == nullptr) return {};
-    return *data_.elements;
+    return rep_ == rep::array ? data_.elements.all() : std::span<json>{};
 }
 
 std::span<const json_member> json::members() const noexcept {
-    if (rep_ != rep::object || data_.members == nullptr) return {};
-    return *data_.members;
+    return rep_ == rep::object ? data_.members.all() : std::span<json_member>{};
 }
 
 const json* json::find(std::string_view key) const noexcept {
@@ -204,21 +251,22 @@ const json& json::at(std::size_t index) const noexcept {
 json& json::operator[](std::string_view key) {
     if (json* const found = find(key)) return *found;
     if (rep_ != rep::object) *this = object();
-    if (data_.members == nullptr) data_.members = new std::vector<json_member>;
-    return data_.members->emplace_back(json_member{std::string{key}, json{}}).value;
+    return append(data_.members, json_member{std::string{key}, json{}}).value;
 }
 
 json& json::push_back(json element) {
     if (rep_ != rep::array) *this = array();
-    if (data_.elements == nullptr) data_.elements = new std::vector<json>;
-    return data_.elements->emplace_back(std::move(element));
+    return append(data_.elements, std::move(element));
 }
 
 bool json::erase(std::string_view key) {
-    if (rep_ != rep::object || data_.members == nullptr) return false;
-    const auto found = find_key(data_.members->begin(), data_.members->end(), key);
-    if (found == data_.members->end()) return false;
-    data_.members->erase(found);
+    if (rep_ != rep::object) return false;
+    const std::span<json_member> all = data_.members.all();
+    const auto found = std::ranges::find(all, key, &json_member::key);
+    if (found == all.end()) return false;
+    std::move(found + 1, all.end(), found);
+    std::destroy_at(&all.back());
+    --data_.members.size;
     return true;
 }
 
@@ -276,13 +324,8 @@ void json::copy_from(const json& other) {
     switch (other.rep_) {
         case rep::decimal:
         case rep::string: set_text(other.rep_, other.text()); return;
-        case rep::array:
-            data_.elements = other.data_.elements == nullptr ? nullptr : new std::vector<json>(*other.data_.elements);
-            break;
-        case rep::object:
-            data_.members =
-                other.data_.members == nullptr ? nullptr : new std::vector<json_member>(*other.data_.members);
-            break;
+        case rep::array: data_.elements = copied(other.data_.elements.all()); break;
+        case rep::object: data_.members = copied(other.data_.members.all()); break;
         default: data_ = other.data_;
     }
     rep_ = other.rep_;
@@ -294,8 +337,8 @@ void json::destroy() noexcept {
         case rep::string:
             if (text_size_ == on_heap) delete[] data_.text.data;
             break;
-        case rep::array: delete data_.elements; break;
-        case rep::object: delete data_.members; break;
+        case rep::array: release(data_.elements); break;
+        case rep::object: release(data_.members); break;
         default: break;
     }
 }

@@ -18,6 +18,21 @@ enum class json_kind : std::uint8_t { null, boolean, number, string, array, obje
 
 struct json_member;
 
+namespace json_detail {
+
+/// The elements of an array or the members of an object in one piece of memory; none if there are none. As trivial as a
+/// pointer: the `json` that has it owns it.
+template <class T>
+struct block {
+    T* data;
+    std::uint32_t size;
+    std::uint32_t capacity;
+
+    [[nodiscard]] std::span<T> all() const noexcept { return {data, size}; }
+};
+
+}  // namespace json_detail
+
 /// An integer that JSON writes as a number; the character types are not.
 template <class T>
 concept json_integer =
@@ -76,7 +91,9 @@ public:
 
     /// `json::array({1, "two", nullptr})`
     [[nodiscard]] static json array(std::initializer_list<json> elements = {});
-    [[nodiscard]] static json array(std::vector<json>&& elements);
+    [[nodiscard]] static json array(std::vector<json>&& elements) { return array_of(elements); }
+    /// Takes the elements from where they are.
+    [[nodiscard]] static json array_of(std::span<json> elements);
     /// `json::object({{"a", 1}, {"b", "two"}})`. A key that comes twice keeps its first place and its last value.
     [[nodiscard]] static json object(std::initializer_list<json_member> members = {});
     [[nodiscard]] static json object(std::vector<json_member>&& members);
@@ -154,8 +171,8 @@ private:
         double float64;
         char small[max_small];
         heap_text text;
-        std::vector<json>* elements;        // nullptr: empty
-        std::vector<json_member>* members;  // nullptr: empty
+        json_detail::block<json> elements;
+        json_detail::block<json_member> members;
     };
 
     static bool equal(const json& a, const json& b);
