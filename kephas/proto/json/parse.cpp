@@ -48,6 +48,7 @@ struct workspace {
     std::vector<char> text;  // up to a NUL
     std::vector<json> values;
     std::vector<std::string_view> keys;  // parts of the text
+    std::vector<json_member> members;    // of the object that ends
     std::vector<char> in_object;         // one for each open container
 };
 constexpr std::size_t small_text = 4 * 1024;
@@ -60,15 +61,15 @@ bool has_surrogate(std::string_view text) {
     return false;
 }
 
-std::vector<json_member> make_members(std::span<const std::string_view> keys, std::span<json> values) {
-    std::vector<json_member> members;
-    members.reserve(keys.size());
+/// `members` is memory to use.
+json make_object(std::span<const std::string_view> keys, std::span<json> values, std::vector<json_member>& members) {
+    members.clear();
     for (std::size_t i = 0; i < keys.size(); ++i) members.push_back({std::string{keys[i]}, std::move(values[i])});
-    return members;
+    return json::object_of(members);
 }
 
-// Collects values on a stack; the end of a container takes its own from there, so that each vector is allocated once
-// and in its size. Those of the outermost object stay there.
+// Collects values on a stack; the end of a container takes its own from there, so that its memory is allocated once and
+// in its size. Those of the outermost object stay there.
 class builder {
 public:
     using Ch = char;
@@ -79,6 +80,7 @@ public:
           number_text_key_{number_text_key},
           values_{space.values},
           keys_{space.keys},
+          members_{space.members},
           in_object_{space.in_object},
           has_escapes_{has_escapes} {
         values_.clear();  // those of the last text
@@ -125,7 +127,7 @@ public:
             outermost_is_object_ = true;
             return true;
         }
-        json object = json::object(make_members(std::span{keys_}.last(size), std::span{values_}.last(size)));
+        json object = make_object(std::span{keys_}.last(size), std::span{values_}.last(size), members_);
         keys_.resize(keys_.size() - size);
         return close(size, std::move(object));
     }
@@ -171,6 +173,7 @@ private:
     std::string_view number_text_key_;
     std::vector<json>& values_;
     std::vector<std::string_view>& keys_;
+    std::vector<json_member>& members_;
     std::vector<char>& in_object_;
     bool has_escapes_;
     bool outermost_is_object_ = false;
@@ -202,7 +205,9 @@ std::string_view describe(json_error::reason_type reason) noexcept {
 
 json json_parts::take() {
     if (!is_object) return std::move(values.front());
-    return json::object(make_members(keys, values));
+    std::vector<json_member> members;
+    members.reserve(keys.size());
+    return make_object(keys, values, members);
 }
 
 result<json_parts, json_error> parse_json_parts(std::string_view text, const json_limits& limits,

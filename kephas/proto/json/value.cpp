@@ -66,11 +66,6 @@ T& append(block<T>& to, T&& last) {
     return *added;
 }
 
-std::vector<json_member>::iterator find_key(std::vector<json_member>::iterator begin,
-                                            std::vector<json_member>::iterator end, std::string_view key) {
-    return std::find_if(begin, end, [key](const json_member& m) { return m.key == key; });
-}
-
 std::vector<std::size_t> order_of_keys(std::span<const json_member> members) {
     std::vector<std::size_t> order(members.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -81,21 +76,23 @@ std::vector<std::size_t> order_of_keys(std::span<const json_member> members) {
     return order;
 }
 
-void merge_few_duplicates(std::vector<json_member>& members) {
-    auto end = members.begin();
-    for (auto next = members.begin(); next != members.end(); ++next) {
-        const auto same = find_key(members.begin(), end, next->key);
-        if (same != end) {
-            same->value = std::move(next->value);
+// Both keep those that are left in front, and return how many these are.
+std::size_t merge_few_duplicates(std::span<json_member> members) {
+    std::size_t kept = 0;
+    for (json_member& next : members) {
+        const auto before = members.first(kept);
+        const auto same = std::ranges::find(before, next.key, &json_member::key);
+        if (same != before.end()) {
+            same->value = std::move(next.value);
         } else {
-            if (end != next) *end = std::move(*next);
-            ++end;
+            if (&members[kept] != &next) members[kept] = std::move(next);
+            ++kept;
         }
     }
-    members.erase(end, members.end());
+    return kept;
 }
 
-void merge_many_duplicates(std::vector<json_member>& members) {
+std::size_t merge_many_duplicates(std::span<json_member> members) {
     const auto order = order_of_keys(members);
     std::vector<bool> superseded(members.size());
     bool any = false;
@@ -105,14 +102,14 @@ void merge_many_duplicates(std::vector<json_member>& members) {
         members[order[first]].value = std::move(members[order[i]].value);
         superseded[order[i]] = any = true;
     }
-    if (!any) return;
+    if (!any) return members.size();
     std::size_t kept = 0;
     for (std::size_t i = 0; i < members.size(); ++i) {
         if (superseded[i]) continue;
         if (kept != i) members[kept] = std::move(members[i]);
         ++kept;
     }
-    members.erase(members.begin() + static_cast<std::ptrdiff_t>(kept), members.end());
+    return kept;
 }
 
 bool equal_members(std::span<const json_member> a, std::span<const json_member> b) {
@@ -140,14 +137,13 @@ json json::array_of(std::span<json> elements) {
 
 json json::object(std::initializer_list<json_member> members) { return object(std::vector<json_member>{members}); }
 
-json json::object(std::vector<json_member>&& members) {
-    if (members.size() <= few_members) {
-        merge_few_duplicates(members);
-    } else {
-        merge_many_duplicates(members);
-    }
+json json::object(std::vector<json_member>&& members) { return object_of(members); }
+
+json json::object_of(std::span<json_member> members) {
+    const bool few = members.size() <= few_members;
+    const std::size_t kept = few ? merge_few_duplicates(members) : merge_many_duplicates(members);
     json value;
-    value.data_.members = moved(std::span{members}, members.size());
+    value.data_.members = moved(members.first(kept), kept);
     value.rep_ = rep::object;
     return value;
 }

@@ -97,6 +97,8 @@ public:
     /// `json::object({{"a", 1}, {"b", "two"}})`. A key that comes twice keeps its first place and its last value.
     [[nodiscard]] static json object(std::initializer_list<json_member> members = {});
     [[nodiscard]] static json object(std::vector<json_member>&& members);
+    /// Takes the members from where they are.
+    [[nodiscard]] static json object_of(std::span<json_member> members);
     /// A number that is written exactly as `text`, which must be one by RFC 8259 section 6; it reads as a double.
     [[nodiscard]] static json number_text(std::string_view text);
 
