@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <optional>
+#include <string>
 #include <string_view>
 
 using namespace kephas;
@@ -28,21 +29,42 @@ namespace {
 constexpr std::uint32_t gate_command = 0x0200;
 constexpr std::array<std::string_view, 3> names{"pool", "serial", "on_strand"};
 
-double allocations_per_message(dispatch policy, std::size_t in_flight) {
+double allocations_in(round_trips& client, std::string_view what, std::size_t in_flight) {
     constexpr std::size_t messages = 32'000;
-    router routes;
-    routes.on(command_id{echo_command}, policy, echo);
-    running_server server{std::move(routes), unlimited_options()};
-    round_trips client{server.port(), in_flight};
     client.make(messages / 8);
     if (std::getenv("TRACE_ALLOCATIONS") != nullptr) counts::trace_next(12);
     const std::size_t before = counts::allocations();
     client.make(messages);
     const std::size_t counted = counts::allocations() - before;
     const double each = static_cast<double>(counted) / static_cast<double>(messages);
-    fmt::print("{:>9}, {:2} in flight: {:6} allocations for {} messages: {:.4f} each\n",
-               names[static_cast<std::size_t>(policy)], in_flight, counted, messages, each);
+    fmt::print("{:>9}, {:2} in flight: {:6} allocations for {} messages: {:.4f} each\n", what, in_flight, counted, messages, each);
     return each;
+}
+
+double allocations_per_message(dispatch policy, std::size_t in_flight) {
+    router routes;
+    routes.on(command_id{echo_command}, policy, echo);
+    running_server server{std::move(routes), unlimited_options()};
+    round_trips client{server.port(), in_flight};
+    return allocations_in(client, names[static_cast<std::size_t>(policy)], in_flight);
+}
+
+/// Of a JSON-RPC method with typed parameters, or with the raw ones, that adds two numbers.
+double allocations_per_call(dispatch policy, std::string_view params, bool typed) {
+    router routes;
+    if (typed) {
+        routes.rpc("add", {"a", "b"}, policy, [](double a, double b) -> asio::awaitable<double> { co_return a + b; });
+    } else {
+        routes.rpc("add", policy, [](rpc_request req) -> asio::awaitable<json> {
+            co_return *req.params().at(0).as_int64() + *req.params().at(1).as_int64();
+        });
+    }
+    running_server server{std::move(routes), unlimited_options()};
+    const std::string call = fmt::format(R"({{"jsonrpc":"2.0","method":"add","params":{},"id":10000001}})", params);
+    constexpr std::string_view answer = R"({"jsonrpc":"2.0","result":42,"id":10000001})";
+    constexpr std::size_t in_flight = 32;
+    round_trips client{server.port(), in_flight, call, answer.size()};
+    return allocations_in(client, fmt::format("{} calls", names[static_cast<std::size_t>(policy)]), in_flight);
 }
 
 /// Goes to the end of its executor's queue, and comes back.
@@ -119,6 +141,15 @@ TEST_CASE("a pool echo allocates per burst, not per message") {
 
 TEST_CASE("a pool echo allocates less than once for two messages in short bursts too") {
     CHECK(allocations_per_message(dispatch::pool, 8) <= 0.5);
+}
+
+// The parameters, the request where it waits, and the document in which it came.
+TEST_CASE("a call allocates three times, and its result not at all") {
+    CHECK(allocations_per_call(dispatch::on_strand, "[2,40]", true) <= 3);
+    CHECK(allocations_per_call(dispatch::on_strand, "[2,40]", false) <= 3);
+    CHECK(allocations_per_call(dispatch::on_strand, R"({"a":2,"b":40})", true) <= 3);
+    CHECK(allocations_per_call(dispatch::serial, "[2,40]", true) <= 3.2);
+    CHECK(allocations_per_call(dispatch::pool, "[2,40]", true) <= 3.2);
 }
 
 // 32,000 messages: a single byte for each of them would show.

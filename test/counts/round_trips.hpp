@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <sys/socket.h>
 
@@ -37,6 +38,11 @@ public:
             const std::size_t wire = 4 + size;
             answer_size_ += (wire < 126 ? 2U : wire < 65536 ? 4U : 10U) + wire;
         }
+    }
+    /// `asked` is a text message, and a text message of `answer_size` bytes, at most 125, comes back.
+    round_trips(std::uint16_t port, std::size_t in_flight, std::string_view asked, std::size_t answer_size)
+        : client_{test_client::open(port)}, in_flight_{in_flight}, answer_size_{in_flight * (2 + answer_size)} {
+        for (std::size_t i = 0; i < in_flight; ++i) out_ += test_client::frame(1, asked);
     }
     /// At least that many, in whole bursts of `in_flight`.
     void make(std::size_t messages) {
