@@ -56,6 +56,9 @@ public:
 
     /// As `deflate_link::shared_window`.
     [[nodiscard]] std::uint8_t shared_window() const noexcept { return shared_window_; }
+    /// Among the clients of its shard, while it is one of them.
+    [[nodiscard]] std::size_t place() const noexcept { return place_; }
+    void set_place(std::size_t place) noexcept { place_ = place; }
 
     [[nodiscard]] bool alive() const noexcept { return alive_.load(std::memory_order_acquire); }
     /// Whether a call could be answered: not before `on_connect` has returned.
@@ -139,6 +142,7 @@ private:
     [[nodiscard]] extras& extras_locked();
 
     uuid id_;
+    std::size_t place_ = 0;  // locked by the shard
     std::string remote_address_;
     std::unique_ptr<optional_texts> texts_;
     std::shared_ptr<shard> home_;

@@ -70,16 +70,16 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
         options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
     for (const auto& shard : registry->shards) {
         if (registry->deflate.enabled) message.compress_for(shard->shared_windows());
-        shard->for_each([&](const std::shared_ptr<client_state>& to) {
-            if (options.except.contains(to->id())) return;
-            const send_status status = to->out().push(message.frame_for(*to), policy);
+        shard->for_each([&](client_state& to) {
+            if (options.except.contains(to.id())) return;
+            const send_status status = to.out().push(message.frame_for(to), policy);
             if (status == send_status::queued) {
                 ++report.queued;
                 return;
             }
             ++report.dropped;
             if (status == send_status::full && policy == overflow_policy::close) {
-                to->fail(close_code::slow_consumer, "slow consumer");
+                to.fail(close_code::slow_consumer, "slow consumer");
             }
         });
     }
@@ -105,7 +105,7 @@ std::vector<client> clients::all() const {
     const auto registry = registry_.lock();
     if (!registry) return all;
     for (const auto& shard : registry->shards) {
-        shard->for_each([&](const std::shared_ptr<client_state>& state) { all.emplace_back(state); });
+        shard->for_each([&](client_state& state) { all.emplace_back(state.shared_from_this()); });
     }
     return all;
 }

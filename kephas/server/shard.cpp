@@ -82,8 +82,16 @@ const uuid& shard::id_of::of(const std::shared_ptr<client_state>& client) noexce
 
 void shard::add(std::shared_ptr<client_state> client) {
     const std::lock_guard lock{registry_mutex_};
-    ++shared_windows_[client->shared_window()];
-    clients_.insert(std::move(client));
+    client_state& fresh = *client;
+    in_order_.push_back(&fresh);
+    try {
+        clients_.insert(std::move(client));
+    } catch (...) {
+        in_order_.pop_back();
+        throw;
+    }
+    fresh.set_place(in_order_.size() - 1);
+    ++shared_windows_[fresh.shared_window()];
 }
 
 void shard::remove(const uuid& id) {
@@ -91,6 +99,10 @@ void shard::remove(const uuid& id) {
     const auto client = clients_.find(id);
     if (client == clients_.end()) return;
     --shared_windows_[(*client)->shared_window()];
+    const std::size_t place = (*client)->place();
+    in_order_[place] = in_order_.back();
+    in_order_[place]->set_place(place);
+    in_order_.pop_back();
     leaving_.insert(clients_.extract(client));
 }
 
@@ -139,13 +151,12 @@ unsigned shard::shared_windows() const {
     return bits;
 }
 
-void shard::for_each(const std::function<void(const std::shared_ptr<client_state>&)>& visit) const {
+void shard::for_each(const std::function<void(client_state&)>& visit) const {
     const std::lock_guard lock{registry_mutex_};
-    auto ahead = clients_.begin();  // as in `deliver_wakes`
-    for (std::size_t i = 0; i < 8 && ahead != clients_.end(); ++i) prefetch(**ahead++);
-    for (const auto& client : clients_) {
-        if (ahead != clients_.end()) prefetch(**ahead++);
-        visit(client);
+    static constexpr std::size_t ahead = 8;  // as in `deliver_wakes`
+    for (std::size_t i = 0; i < in_order_.size(); ++i) {
+        if (i + ahead < in_order_.size()) prefetch(*in_order_[i + ahead]);
+        visit(*in_order_[i]);
     }
 }
 
