@@ -15,10 +15,10 @@ namespace kephas {
 
 client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand)
     : id_{facts.id},
-      remote_address_{std::move(facts.remote_address)},
       home_{std::move(home)},
       outbox_{home_->options().outbox, home_->outbox_budget(), *this},
-      work_{home_->options().in_flight} {
+      work_{home_->options().in_flight},
+      remote_address_{std::move(facts.remote_address)} {
     if (!home_->single_threaded()) strand_ = std::make_unique<asio::any_io_executor>(strand);
     if (!facts.identity.empty() || !facts.subprotocol.empty() || !facts.query_string.empty()) {
         texts_ = std::make_unique<optional_texts>(optional_texts{
@@ -97,6 +97,10 @@ void client_state::prefetch_session() const noexcept {
 
 void client_state::on_wake() {
     if (session_ != nullptr) session_->on_wake();
+}
+
+bool client_state::send_past_outbox(bytes_view frame) noexcept {
+    return session_ != nullptr && session_->send_past_outbox(frame);
 }
 
 std::optional<client_state::request_to_end> client_state::end_requested() const {

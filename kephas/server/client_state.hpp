@@ -94,6 +94,8 @@ public:
     /// Before it is registered.
     void set_identity(std::string identity);
     void on_wake();
+    /// As `session::send_past_outbox`; false while there is no session.
+    [[nodiscard]] bool send_past_outbox(bytes_view frame) noexcept;
     /// `on_wake` will be called soon.
     void prefetch_session() const noexcept;
     struct request_to_end {
@@ -142,22 +144,22 @@ private:
     [[nodiscard]] extras& extras_locked();
 
     uuid id_;
-    std::size_t place_ = 0;  // locked by the shard
-    std::string remote_address_;
-    std::unique_ptr<optional_texts> texts_;
-    std::shared_ptr<shard> home_;
-    std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same
     session* session_ = nullptr;
-
-    kephas::outbox outbox_;
-    call_table calls_;
-    handler_work work_;
-
     std::atomic<bool> alive_{true};
     std::atomic<bool> reading_{false};
     std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
-    std::atomic<std::uint16_t> leaving_{0};
     std::uint8_t shared_window_ = 0;
+    std::atomic<std::uint16_t> leaving_{0};
+    std::size_t place_ = 0;  // locked by the shard
+    std::shared_ptr<shard> home_;
+    kephas::outbox outbox_;
+    // up to here what a broadcast needs of it, for which nothing is in the processor's cache
+
+    call_table calls_;
+    handler_work work_;
+    std::string remote_address_;
+    std::unique_ptr<optional_texts> texts_;
+    std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same
     mutable std::mutex mutex_;
     std::unique_ptr<extras> extras_;  // locked
 };

@@ -34,6 +34,7 @@ public:
             made.as_is = true;  // if it did not become smaller now, it will not later
         }
     }
+    [[nodiscard]] bytes_view plain() const noexcept { return plain_.view(); }
     [[nodiscard]] outbound_frame frame_for(const client_state& to) const {
         const auto& compressed = compressed_[to.shared_window()];
         return compressed ? *compressed : make_shared_frame(plain_);
@@ -70,9 +71,11 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
         options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
     for (const auto& shard : registry->shards) {
         if (registry->deflate.enabled) message.compress_for(shard->shared_windows());
+        const bool at_once = shard->begin_sending_at_once();
         shard->for_each([&](client_state& to) {
             if (options.except.contains(to.id())) return;
-            const send_status status = to.out().push(message.frame_for(to), policy);
+            const bool sent = at_once && to.send_past_outbox(message.plain());
+            const send_status status = sent ? send_status::queued : to.out().push(message.frame_for(to), policy);
             if (status == send_status::queued) {
                 ++report.queued;
                 return;

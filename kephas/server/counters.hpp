@@ -17,7 +17,7 @@ struct alignas(64) traffic_counters {
     std::atomic<std::uint64_t> jobs{0};                ///< What was handed over to handlers.
     std::atomic<std::uint64_t> bytes_received{0};
     std::atomic<std::uint64_t> bytes_sent{0};
-    std::atomic<std::uint64_t> direct_messages{0};  ///< Replies that left without having been queued ...
+    std::atomic<std::uint64_t> direct_messages{0};  ///< Replies and broadcasts that left without having been queued ...
     std::atomic<std::uint64_t> direct_bytes{0};     ///< ... and their bytes.
 };
 

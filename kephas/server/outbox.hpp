@@ -108,15 +108,15 @@ private:
     [[nodiscard]] bool wait_locked(waiter waiting);
 
     outbox_owner& owner_;
-    mutable std::mutex mutex_;
-    outbound_queue queue_;
-    std::vector<waiter> waiters_;
     // Looked at without the lock by the strand, which also changes the first two. Of a push and a flush at the same time one
     // sees the other: the push makes it busy and then looks for a pending wake, the flush lets wakes go and then looks
     // whether it is idle, all in one order (sequentially consistent).
     std::atomic<bool> wake_pending_{false};
     std::atomic<bool> flushing_{false};
     std::atomic<bool> idle_{true};
+    mutable std::mutex mutex_;
+    outbound_queue queue_;
+    std::vector<waiter> waiters_;
 };
 
 }  // namespace kephas

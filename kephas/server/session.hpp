@@ -73,6 +73,9 @@ public:
     void start(session_owner& owner);
     /// Somebody queued a frame, asked for the end, or ended a handler.
     void on_wake() noexcept { guarded([this] { woken(); }); }
+    /// Gives a short frame to the kernel at once, past the outbox. False, and nothing has left, if something was sent before
+    /// it that has not left yet, or the kernel takes nothing: then it is to be queued. What the kernel leaves of it is.
+    [[nodiscard]] bool send_past_outbox(bytes_view frame) noexcept;
 
     // The drain, from any thread.
     /// Ends the handshake with 503, or closes with `code` once the handlers have ended.
@@ -220,42 +223,44 @@ private:
     std::shared_ptr<shard> home_;
     std::unique_ptr<asio::any_io_executor> own_strand_;  // null where all clients of the shard have the same
     std::unique_ptr<stream> stream_;
+    std::shared_ptr<client_state> state_;
+    std::unique_ptr<deflate_link> deflate_;  // if the client negotiated compression
+    frame_run* replies_ = nullptr;  // while handlers run on the strand: what the next write takes before all else
+    phase phase_ = phase::handshake;
+    bool write_blocked_ = false;
+    bool strand_active_ = false;  // a runner works on strand_jobs_
+    bool closing_ = false;        // our close frame is queued: nothing is dispatched any more
+    bool close_noted_ = false;
+    bool send_ended_ = false;
+    bool finished_ = false;
+    bool counted_ = false;
+    bool connected_ = false;   // on_connect has run, or there is none: on_disconnect is due
+    bool responding_ = false;  // an HTTP response has begun
+    bool authorizing_ = false;
+    bool write_failed_ : 1 = false;  // only reading goes on
+    bool input_ended_ : 1 = false;   // the peer's side has ended before ours
+    bool acknowledged_ : 1 = false;  // all of it, and nothing is written any more
+    bool reading_paused_ : 1 = false;
+    bool driver_paused_ : 1 = false;  // the driver waits for a change
+    std::uint32_t messages_ = 0;     // not yet counted in the shard, as the next one
+    std::uint32_t jobs_ = 0;
+    std::uint32_t discarded_ = 0;    // bytes read after the end has begun
+    // up to here what a broadcast needs of it, for which nothing is in the processor's cache
+
+    std::optional<session_machine> machine_;
     std::unique_ptr<opening> opening_;  // until the connection is open
     connection_gate::place place_;
-    std::shared_ptr<client_state> state_;
-    std::optional<session_machine> machine_;
-    std::unique_ptr<deflate_link> deflate_;  // if the client negotiated compression
     session_owner* owner_ = nullptr;
     driver driver_;
     parked_ptr change_waiter_;  // of a coroutine of Asio's
     time_point deadline_ = time_point::max();  // of the handshake, of on_connect, of a peer that leaves, of the end
 
-    frame_run* replies_ = nullptr;  // while handlers run on the strand: what the next write takes before all else
     job_queue strand_jobs_;
     std::unique_ptr<serial_jobs> serial_batch_;  // made for the first one
     std::shared_ptr<burst> pool_batch_;
     std::unique_ptr<held_output> held_;  // null while nothing is held
 
     std::unique_ptr<close_info> close_info_;  // once it is known
-    std::size_t discarded_ = 0;               // bytes read after the end has begun
-    std::uint32_t messages_ = 0;              // not yet counted in the shard, as the next one
-    std::uint32_t jobs_ = 0;
-    phase phase_ = phase::handshake;
-    bool strand_active_ = false;  // a runner works on strand_jobs_
-    bool write_blocked_ = false;
-    bool closing_ = false;        // our close frame is queued: nothing is dispatched any more
-    bool close_noted_ = false;
-    bool send_ended_ = false;
-    bool write_failed_ = false;   // only reading goes on
-    bool input_ended_ = false;    // the peer's side has ended before ours
-    bool finished_ = false;
-    bool acknowledged_ = false;  // all of it, and nothing is written any more
-    bool reading_paused_ = false;
-    bool driver_paused_ = false;  // the driver waits for a change
-    bool counted_ = false;
-    bool connected_ = false;  // on_connect has run, or there is none: on_disconnect is due
-    bool responding_ = false;  // an HTTP response has begun
-    bool authorizing_ = false;
 };
 
 }  // namespace kephas

@@ -151,16 +151,40 @@ unsigned shard::shared_windows() const {
     return bits;
 }
 
+bool shard::on_own_thread_locked() const noexcept {
+    if (!single_threaded() || stopped_) return false;
+    const auto* const own = executor_.target<asio::io_context::executor_type>();
+    return own != nullptr && own->running_in_this_thread();
+}
+
+bool shard::begin_sending_at_once() {
+    {
+        const std::lock_guard lock{registry_mutex_};
+        if (!on_own_thread_locked()) return false;
+    }
+    if (sent_at_once_) return false;
+    hand_over(executor_, [self = shared_from_this()] { self->sent_at_once_ = false; });
+    sent_at_once_ = true;
+    return true;
+}
+
 void shard::for_each(const std::function<void(client_state&)>& visit) const {
-    const std::lock_guard lock{registry_mutex_};
-    static constexpr std::size_t ahead = 8;  // as in `deliver_wakes`
+    std::unique_lock lock{registry_mutex_};
+    const bool own = on_own_thread_locked();
+    if (own) lock.unlock();
+    static constexpr std::size_t ahead = 4;  // as in `deliver_wakes`
     for (std::size_t i = 0; i < in_order_.size(); ++i) {
-        if (i + ahead < in_order_.size()) prefetch(*in_order_[i + ahead]);
+        if (i + 2 * ahead < in_order_.size()) prefetch(*in_order_[i + 2 * ahead]);
+        if (own && i + ahead < in_order_.size()) in_order_[i + ahead]->prefetch_session();
         visit(*in_order_[i]);
     }
 }
 
 void shard::stop() {
+    {
+        const std::lock_guard registry_lock{registry_mutex_};
+        stopped_ = true;
+    }
     const auto lock = guard_if_shared();
     timer_.reset();
     if (sockets_) sockets_->stop();

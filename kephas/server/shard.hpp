@@ -93,8 +93,12 @@ public:
     [[nodiscard]] std::size_t size() const;
     /// Bit n is set if there are clients whose `shared_window()` is n.
     [[nodiscard]] unsigned shared_windows() const;
-    /// Calls `visit` for each client, with the registry locked: it must not block, add or remove.
+    /// Calls `visit` for each client, with the registry locked, except on the thread that alone changes it: it must not block,
+    /// add or remove.
     void for_each(const std::function<void(client_state&)>& visit) const;
+    /// Whether a message to everybody may leave past the outboxes (`client_state::send_past_outbox`): on the shard's thread,
+    /// for the first one of each round of that. Those that follow are queued, and leave with one write to each client.
+    [[nodiscard]] bool begin_sending_at_once();
 
     [[nodiscard]] memory_budget& outbox_budget() const noexcept { return *outbox_budget_; }
     /// What the outboxes of all its clients did, of those too that have left.
@@ -121,6 +125,7 @@ private:
     void arm_timer();
     void fire_timers();
     void deliver_wakes();
+    [[nodiscard]] bool on_own_thread_locked() const noexcept;
 
     asio::any_io_executor executor_;
     threading mode_;
@@ -143,6 +148,7 @@ private:
 
     std::mutex wakes_mutex_;
     std::vector<std::shared_ptr<client_state>> wakes_;
+    bool sent_at_once_ = false;  // in this round of the shard's thread
 
     mutable std::mutex registry_mutex_;
     // By their ids, which they keep themselves. libstdc++ stores no hash beside a functor's elements if it is `noexcept`.
@@ -160,6 +166,7 @@ private:
     // through ten thousand of them in another order takes the kernel half as long again.
     std::vector<client_state*> in_order_;
     outbound_totals forgotten_;
+    bool stopped_ = false;
     std::array<std::uint32_t, 16> shared_windows_{};  // how many of them have each
 };
 

@@ -194,6 +194,42 @@ TEST_CASE("broadcasts while clients connect and disconnect") {
     CHECK(eventually([&] { return connected == 0; }));
 }
 
+TEST_CASE("broadcasts from handlers on all strands while clients connect and disconnect") {
+    std::atomic<int> connected{0};
+    router routes = busy_routes(connected);
+    routes.on(command_id{4}, dispatch::on_strand, [](request req) -> reply {
+        const auto report = co_await req.client().clients().broadcast(command_id{7}, payload{req.share()});
+        CHECK(report.queued >= 1);
+        co_return std::nullopt;
+    });
+    running_server server{std::move(routes), many_threads()};
+    auto witness = test_client::open(server.port());
+    REQUIRE(eventually([&] { return server->clients().size() == 1; }));
+    static constexpr unsigned broadcasters = 4;
+    static constexpr unsigned each = 60;
+    {
+        crowd clients{server.port(), 4};
+        on_threads(broadcasters, [&](unsigned t) {
+            auto sender = test_client::open(server.port());
+            for (unsigned i = 0; i < each; ++i) {
+                const std::string text = std::string(1, static_cast<char>('a' + t)) + std::to_string(i);
+                sender.send_command(4, text);
+                while (i % 2 == 0 && sender.read_command(7) != text) {  // every other one is on its way with the next
+                }
+            }
+        });
+        std::array<unsigned, broadcasters> seen{};
+        for (unsigned i = 0; i < broadcasters * each; ++i) {
+            const std::string text = witness.read_command(7);
+            const auto from = static_cast<unsigned>(text[0] - 'a');
+            REQUIRE(from < broadcasters);
+            CHECK(text.substr(1) == std::to_string(seen[from]++));
+        }
+    }
+    witness.close();
+    CHECK(eventually([&] { return connected == 0; }));
+}
+
 TEST_CASE("many threads close, abort and send to the same clients") {
     std::atomic<int> connected{0};
     running_server server{busy_routes(connected), many_threads()};
