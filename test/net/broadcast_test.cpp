@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <utility>
@@ -55,15 +56,17 @@ router broadcasting(dispatch policy) {
     return routes;
 }
 
-/// A stream that counts how often it is written to.
+/// A stream that counts how often it is written to, and throws then as long as it is told to.
 class counted_stream final : public stream {
 public:
-    counted_stream(std::unique_ptr<stream> inner, std::atomic<int>& writes) : inner_{std::move(inner)}, writes_{writes} {}
+    counted_stream(std::unique_ptr<stream> inner, std::atomic<int>& writes, const std::atomic<bool>* throws)
+        : inner_{std::move(inner)}, writes_{writes}, throws_{throws} {}
 
     std::size_t read_some(read_buffer& buffer, std::error_code& ec) override { return inner_->read_some(buffer, ec); }
     void wait_readable(read_waiter& who) override { inner_->wait_readable(who); }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {
         ++writes_;
+        if (throws_ != nullptr && *throws_) throw std::bad_alloc{};
         return inner_->write_some(buffers, ec);
     }
     void wait_writable(std::function<void(std::error_code)> ready) override { inner_->wait_writable(std::move(ready)); }
@@ -76,6 +79,7 @@ public:
 private:
     std::unique_ptr<stream> inner_;
     std::atomic<int>& writes_;
+    const std::atomic<bool>* throws_;
 };
 
 /// A server with one thread for its connections, and clients in memory whose windows the test opens and closes.
@@ -88,10 +92,10 @@ struct hall {
         options.close_timeout = options.linger_timeout = std::chrono::milliseconds{20};  // these clients answer no close frame
         return options;
     }
-    memory_client enter() {
+    memory_client enter(const std::atomic<bool>* throws = nullptr) {
         const memory_link link;
         server->attach([&](const asio::any_io_executor& executor) {
-            return std::make_unique<counted_stream>(link.server_end(executor), writes);
+            return std::make_unique<counted_stream>(link.server_end(executor), writes, throws);
         });
         memory_client client{link};
         const std::size_t before = server->clients().size();
@@ -229,6 +233,25 @@ TEST_CASE("a broadcast to a client whose connection is lost reaches the others, 
         const auto& c = all.server->stats().outbound.counters;
         CHECK(c.queued_messages == c.written_messages + c.discarded_messages);
         CHECK(c.discarded_messages >= 1);
+    }
+}
+
+TEST_CASE("a stream that throws in a broadcast ends its own connection, and the others get all") {
+    for (const dispatch policy : {dispatch::on_strand, dispatch::serial, dispatch::pool}) {
+        hall all{policy};
+        memory_client sender = all.enter();
+        std::atomic<bool> throws{false};
+        memory_client broken = all.enter(&throws);
+        memory_client other = all.enter();
+        throws = true;
+        for (const std::string text : {"1", "2", "3"}) {
+            sender.send_command(number(all_id), text);
+            CHECK(hall::next(sender, 2).front() == line(all_id, text));
+            CHECK(hall::next(other, 1) == events{line(all_id, text)});
+        }
+        CHECK(hall::next(broken, 1) == events{"reset"});
+        CHECK(eventually([&] { return all.server->clients().size() == 2; }));
+        all.server.stop();  // before `throws` goes
     }
 }
 
