@@ -14,6 +14,8 @@ namespace kephas {
 /// Concurrency: distinct slices of one block may be used from different threads.
 class slice {
 public:
+    class local_count;
+
     slice() noexcept = default;
     slice(const slice& other) noexcept : block_{other.block_}, bytes_{other.bytes_} { retain(); }
     slice(slice&& other) noexcept
@@ -47,6 +49,9 @@ public:
         return std::move(*this);
     }
 
+    /// Leaves out the first `size` bytes, of which there must be as many.
+    void remove_prefix(std::size_t size) noexcept { bytes_ = bytes_.subspan(size); }
+
     /// Whether no other slice shares the block, so that it may be overwritten.
     [[nodiscard]] bool unique() const noexcept {
         return block_ != nullptr && block_->references.load(std::memory_order_acquire) == 1;
@@ -70,20 +75,59 @@ private:
         std::size_t size = 0;
     };
     struct retained {};
+    /// References to one block that this thread has taken ahead or got back: while they last, counting is not atomic.
+    struct spare_references {
+        block* of;
+        std::uint32_t count;
+    };
+    static inline constinit thread_local spare_references spare_{nullptr, 0};
 
     slice(block* owner, mutable_bytes bytes, retained /*unused*/) noexcept : block_{owner}, bytes_{bytes} { retain(); }
     slice(block* owner, mutable_bytes bytes) noexcept : block_{owner}, bytes_{bytes} {}
 
     void retain() const noexcept {
-        if (block_ != nullptr) block_->references.fetch_add(1, std::memory_order_relaxed);
+        if (block_ == nullptr) return;
+        spare_references& spare = spare_;
+        if (spare.of != block_) {
+            block_->references.fetch_add(1, std::memory_order_relaxed);
+        } else if (spare.count > 0) {
+            --spare.count;
+        } else {
+            static constexpr std::uint32_t ahead = 64;
+            block_->references.fetch_add(ahead, std::memory_order_relaxed);
+            spare.count = ahead - 1;
+        }
     }
     static void release(block* owner) noexcept {
-        if (owner != nullptr && owner->references.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(owner);
+        if (owner == nullptr) return;
+        spare_references& spare = spare_;
+        if (spare.of == owner) ++spare.count;  // it cannot end: what is spare keeps it
+        else give_back(owner, 1);
+    }
+    static void give_back(block* owner, std::uint32_t count) noexcept {
+        if (owner->references.fetch_sub(count, std::memory_order_acq_rel) == count) destroy(owner);
     }
     static void destroy(block* owner) noexcept;
 
     block* block_ = nullptr;
     mutable_bytes bytes_{};
+};
+
+/// While it lives, this thread counts its slices of one block without atomic operations: it takes references ahead and keeps
+/// those that it gets back, so `unique()` may say no although nobody else has one. Other threads do as always.
+/// The innermost one of a thread counts. Not to be kept while a coroutine is suspended.
+class slice::local_count {
+public:
+    explicit local_count(const slice& of) noexcept : outer_{std::exchange(spare_, {of.block_, 0})} {}
+    local_count(const local_count&) = delete;
+    local_count& operator=(const local_count&) = delete;
+    ~local_count() {
+        const spare_references left = std::exchange(spare_, outer_);
+        if (left.count > 0) give_back(left.of, left.count);
+    }
+
+private:
+    spare_references outer_;
 };
 
 }  // namespace kephas

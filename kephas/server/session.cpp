@@ -152,6 +152,7 @@ void session::process(time_point now) {
     std::size_t steps = 0;  // messages, control frames and their answers
     std::size_t bytes = 0;
     const auto turn_over = [&] { return (steps >= most_messages || bytes >= most_bytes) && !machine_->failing(); };
+    const slice::local_count counted{machine_->input()};
     const direct_replies replies{*this};
     bool more = phase_ == phase::open;
     while (more) {

@@ -106,6 +106,8 @@ public:
     [[nodiscard]] std::optional<session_event> poll_event();
     /// The next event if it is a message that came as one short frame, which is a shorter way to it; none says nothing.
     [[nodiscard]] std::optional<message_received> poll_whole_message() noexcept;
+    /// What is left of the input, of which messages are a part.
+    [[nodiscard]] const slice& input() const noexcept { return decoder_.input(); }
     /// Whether a later `poll_event()` could give something without more input.
     [[nodiscard]] bool pending_input() const noexcept;
     /// Whether the next event is a failure that does not come from the input: to be polled even by a caller that takes

@@ -75,6 +75,8 @@ public:
     /// Why it failed. Only valid if it did.
     [[nodiscard]] violation failure() const;
 
+    /// The input that is in use.
+    [[nodiscard]] const slice& input() const noexcept { return input_; }
     /// Whether `next()` has something left to look at.
     [[nodiscard]] bool pending() const noexcept;
     /// Whether a frame or a message has begun to arrive, and not ended.
