@@ -27,11 +27,9 @@ public:
         next_.store(0, std::memory_order_relaxed);
     }
 
-    [[nodiscard]] bool next(job& out) override {
+    [[nodiscard]] job* next() noexcept override {
         const std::size_t index = next_.fetch_add(1, std::memory_order_relaxed);
-        if (index >= jobs_.size()) return false;
-        out = std::move(jobs_[index]);
-        return true;
+        return index < jobs_.size() ? &jobs_[index] : nullptr;
     }
     [[nodiscard]] bool may_share() const noexcept override {
         return next_.load(std::memory_order_relaxed) < jobs_.size();

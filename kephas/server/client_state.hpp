@@ -119,7 +119,7 @@ public:
     void wake_unless_finished();
 
     // the queue of the serial routes, as a source of jobs
-    [[nodiscard]] bool next(job& out) override { return work_.pop_serial(out); }
+    [[nodiscard]] job* next() override { return work_.take_serial(); }
     [[nodiscard]] bool may_share() const noexcept override { return false; }
 
 private:

@@ -62,11 +62,11 @@ bool handler_work::push_serial(job&& last) {
     return !std::exchange(shared_->serial_active, true);
 }
 
-bool handler_work::pop_serial(job& out) {
+job* handler_work::take_serial() {
     const std::lock_guard lock{shared_->mutex};
-    if (shared_->serial.pop(out)) return true;
-    shared_->serial_active = false;
-    return false;
+    job* const first = shared_->serial.take();
+    shared_->serial_active = first != nullptr;
+    return first;
 }
 
 }  // namespace kephas

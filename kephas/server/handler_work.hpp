@@ -55,8 +55,9 @@ public:
     void share();
     /// The queue of the serial routes, which one runner at a time works on; strand. True if none does, and one has to start.
     [[nodiscard]] bool push_serial(job&& last);
-    /// Puts the next job into `out`. False when the queue is empty, and then no runner works on it any more.
-    [[nodiscard]] bool pop_serial(job& out);
+    /// The next job, which stays where it is until the next call. Null when there is none, and then no runner works on the
+    /// queue any more.
+    [[nodiscard]] job* take_serial();
 
 private:
     const in_flight_options& limits_;

@@ -422,7 +422,7 @@ asio::awaitable<std::exception_ptr> session::run_callback(std::function<asio::aw
     const auto outcome = std::make_shared<callback_outcome>();
     job work;
     work.cancellable = cancellable;
-    // The closure lives in the job, and the job in its runner until the coroutine has ended.
+    // The closure lives in the job, which its runner clears when the coroutine has ended.
     auto callback = [outcome, body = std::move(body)]() -> asio::awaitable<void> {
         std::exception_ptr failure;
         try {

@@ -34,54 +34,80 @@ struct rpc_call {
 struct job {
     const route* target = nullptr;  ///< Null for a callback.
     websocket::opcode opcode = websocket::opcode::binary;
+    bool cancellable = true;  ///< `on_disconnect` is not: its client has left already.
     std::optional<command_id> command{};  ///< The command that was received, if it was one.
     slice payload{};
     std::size_t counted_bytes = 0;  ///< What it holds of the client's limit; released when it ends.
     std::unique_ptr<rpc_call> rpc{};
     std::unique_ptr<std::function<asio::awaitable<void>()>> callback{};
-    bool cancellable = true;  ///< `on_disconnect` is not: its client has left already.
+
+    /// It is done: lets go of what it held, and is as new.
+    void clear() noexcept {
+        target = nullptr;
+        opcode = websocket::opcode::binary;
+        command.reset();
+        payload = {};
+        counted_bytes = 0;
+        rpc.reset();
+        callback.reset();
+        cancellable = true;
+    }
 };
 
-/// Jobs in order. Keeps its memory while it is in use; single-threaded.
+static_assert(sizeof(job) <= 72 || sizeof(void*) != 8, "a client that has sent something keeps places for a few");
+
+/// Jobs in order, each of which is done where it waits. Keeps its memory while it is in use; single-threaded.
 class job_queue {
 public:
-    [[nodiscard]] bool empty() const noexcept { return next_ == jobs_.size(); }
-    [[nodiscard]] std::size_t size() const noexcept { return jobs_.size() - next_; }
+    [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+    [[nodiscard]] std::size_t size() const noexcept {
+        return lists_ ? lists_->taken.used - lists_->next + lists_->added.used : 0;
+    }
     /// An empty job at the end, to be filled before anything else happens.
     [[nodiscard]] job& add() {
-        if (jobs_.size() == jobs_.capacity() && next_ >= jobs_.size() / 2) drop_consumed();  // rather than grow
-        return jobs_.emplace_back();
+        if (!lists_) lists_ = std::make_unique<lists>();
+        list& last = lists_->added;
+        if (last.used == last.places.size()) last.places.emplace_back();
+        return last.places[last.used++];
     }
-    /// False if it is empty.
-    [[nodiscard]] bool pop(job& first) {
-        if (empty()) return false;
-        first = std::move(jobs_[next_++]);
-        if (empty()) clear();
-        return true;
+    /// The first job, which stays where it is until the next call, whatever is added; by then it is to be cleared. Null if
+    /// there is none.
+    [[nodiscard]] job* take() noexcept {
+        if (!lists_) return nullptr;
+        if (lists_->next == lists_->taken.used) take_added();
+        return lists_->next == lists_->taken.used ? nullptr : &lists_->taken.places[lists_->next++];
     }
-    /// Gives its memory back if it is empty.
+    /// Gives its memory back if it is empty and the last job is done: the last `take` has said that there is none.
     void trim() noexcept {
-        if (!empty()) return;
-        jobs_ = std::vector<job>{};
-        next_ = 0;
+        if (lists_ && lists_->taken.used == 0 && lists_->added.used == 0) lists_.reset();
     }
-    [[nodiscard]] std::span<job> waiting() noexcept { return std::span{jobs_}.subspan(next_); }
+    /// Both parts of what waits: the one that comes first, and the other.
+    [[nodiscard]] std::span<job> waiting() noexcept {
+        return lists_ ? lists_->taken.jobs().subspan(lists_->next) : std::span<job>{};
+    }
+    [[nodiscard]] std::span<job> waiting_behind() noexcept { return lists_ ? lists_->added.jobs() : std::span<job>{}; }
 
 private:
-    /// A queue that never runs empty would otherwise keep the places of all the jobs that it ever had.
-    void drop_consumed() {
-        jobs_.erase(jobs_.begin(), jobs_.begin() + static_cast<std::ptrdiff_t>(next_));
-        next_ = 0;
-    }
-    void clear() {
+    struct list {
+        std::vector<job> places;  // those behind the jobs are empty
+        std::size_t used = 0;
+        [[nodiscard]] std::span<job> jobs() noexcept { return std::span{places}.first(used); }
+    };
+    struct lists {
+        list taken;            // all at once, so that nothing moves them
+        std::size_t next = 0;  // of them
+        list added;
+    };
+
+    void take_added() noexcept {
         static constexpr std::size_t worth_keeping = 64;
-        if (jobs_.capacity() > worth_keeping) jobs_ = std::vector<job>{};
-        jobs_.clear();
-        next_ = 0;
+        list& done = lists_->taken;
+        if (done.places.capacity() > worth_keeping) std::vector<job>{}.swap(done.places);
+        done.used = lists_->next = 0;
+        std::swap(done, lists_->added);
     }
 
-    std::vector<job> jobs_;
-    std::size_t next_ = 0;
+    std::unique_ptr<lists> lists_;  // none while nothing happens
 };
 
 /// Where a runner finds its next job. `next` is called on the runner's strand.
@@ -92,8 +118,8 @@ public:
     job_source& operator=(const job_source&) = delete;
     virtual ~job_source() = default;
 
-    /// Puts the next job into `out`. False, and `out` as it was, if there is none.
-    [[nodiscard]] virtual bool next(job& out) = 0;
+    /// The next job, which stays where it is until the same runner asks again. Null if there is none.
+    [[nodiscard]] virtual job* next() = 0;
     /// Whether another runner could find a job here.
     [[nodiscard]] virtual bool may_share() const noexcept = 0;
     /// Whether these are the handlers that run on the strand of their client.

@@ -26,12 +26,21 @@ asio::awaitable<void> run_chain(const std::vector<middleware_handler>& chain, st
     if (index < chain.size()) {
         // The rest of the chain is started by the middleware, and only once.
         co_await chain[index](request{state}, [&chain, index, &state] { return run_chain(chain, index + 1, state); });
-    } else if (state.work.rpc) {
-        state.result = co_await state.work.target->handle_rpc(rpc_request{state});
+    } else if (state.work->rpc) {
+        state.result = co_await state.work->target->handle_rpc(rpc_request{state});
     } else {
-        state.reply = co_await state.work.target->handle(request{state});
+        state.reply = co_await state.work->target->handle(request{state});
     }
 }
+
+/// Clears a job when it has ended, and also if its coroutine is destroyed before: a callback may hold the client whose it is.
+struct job_clearer {
+    explicit job_clearer(job& done) noexcept : work{done} {}
+    job_clearer(const job_clearer&) = delete;
+    job_clearer& operator=(const job_clearer&) = delete;
+    ~job_clearer() { work.clear(); }
+    job& work;
+};
 
 }  // namespace
 
@@ -64,6 +73,16 @@ void runner::cancel_now() {
     cancel_.emit(asio::cancellation_type::terminal);
 }
 
+inline void runner::before_handler(const request_state& state) {
+    client_state& from = *state.from;
+    if (state.work->target != nullptr) started_.store(started() + 1, std::memory_order_relaxed);
+    cancellable_ = state.work->cancellable;
+    const duration timeout = state.work->target != nullptr ? from.options().handler_timeout : duration::zero();
+    if (timeout > duration::zero()) start_deadline(timeout);
+    // The client left before its message's turn came: the handler may still do what it does without waiting.
+    if (from.work().cancelled() && cancellable_) cancel_later(from.work());
+}
+
 // One coroutine frame for all messages of all clients that this runner works for: a handler brings only its own.
 asio::awaitable<void> runner::run() {
     const auto& middleware = home_.all_routes().middleware_;
@@ -74,17 +93,30 @@ asio::awaitable<void> runner::run() {
         const bool on_strand = work_->source->on_strand();
         from.work().enter(*this, on_strand);
         request_state state{work_->from};
-        const job& work = state.work;
         job_source& source = *work_->source;
-        while (source.next(state.work)) {
+        const auto leaves_at_once = [&](const job& work, const std::optional<payload>& reply) {
+            return !reply || (on_strand && source.take_reply(work.opcode, work.command, reply->view()));
+        };
+        while (job* const next = source.next()) {
+            const job& work = *next;
+            const job_clearer done{*next};
+            state.work = next;
             if (!on_strand && source.may_share() && home_.has_idle_worker()) home_.submit(*work_);
             before_handler(state);
+            bool answered = false;
             std::exception_ptr failure;
             try {
-                if (work.target == nullptr) co_await (*work.callback)();
-                else if (!middleware.empty()) co_await run_chain(middleware, 0, state);
-                else if (work.rpc) state.result = co_await work.target->handle_rpc(rpc_request{state});
-                else state.reply = co_await work.target->handle(request{state});
+                if (work.target == nullptr) {
+                    co_await (*work.callback)();
+                } else if (!middleware.empty()) {
+                    co_await run_chain(middleware, 0, state);
+                } else if (work.rpc) {
+                    state.result = co_await work.target->handle_rpc(rpc_request{state});
+                } else {
+                    std::optional<payload> reply = co_await work.target->handle(request{state});
+                    answered = leaves_at_once(work, reply);
+                    if (!answered) state.reply = std::move(reply);
+                }
             } catch (...) {
                 failure = std::current_exception();
             }
@@ -97,12 +129,8 @@ asio::awaitable<void> runner::run() {
             }
             if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
             try {
-                bool sent = false;  // or there is nothing to send
-                if (!failure) {
-                    if (work.rpc) sent = take_result(state, source);
-                    else sent = !state.reply || source.take_reply(work.opcode, work.command, state.reply->view());
-                }
-                if (!sent) {
+                if (!answered && !failure) answered = work.rpc ? take_result(state, source) : leaves_at_once(work, state.reply);
+                if (!answered) {
                     auto reply = answer(state, failure);
                     if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                         (void)co_await from.out().push_when_room(std::move(*reply));
@@ -120,16 +148,6 @@ asio::awaitable<void> runner::run() {
         work_.reset();
         if (once_ || !home_.give_back(*this)) co_return;
     }
-}
-
-void runner::before_handler(const request_state& state) {
-    client_state& from = *state.from;
-    if (state.work.target != nullptr) started_.store(started() + 1, std::memory_order_relaxed);
-    cancellable_ = state.work.cancellable;
-    const duration timeout = state.work.target != nullptr ? from.options().handler_timeout : duration::zero();
-    if (timeout > duration::zero()) start_deadline(timeout);
-    // The client left before its message's turn came: the handler may still do what it does without waiting.
-    if (from.work().cancelled() && cancellable_) cancel_later(from.work());
 }
 
 void runner::start_deadline(duration timeout) {
@@ -153,11 +171,11 @@ std::optional<outbound_frame> runner::answer(request_state& state, const std::ex
         (void)home_.account(failure, timed_out_, *state.from);
         return std::nullopt;
     }
-    return state.work.rpc ? answer_rpc(state, failure) : answer_command(state, failure);
+    return state.work->rpc ? answer_rpc(state, failure) : answer_command(state, failure);
 }
 
 std::optional<outbound_frame> runner::answer_command(request_state& state, const std::exception_ptr& failure) {
-    const job& work = state.work;
+    const job& work = *state.work;
     if (!failure) {
         if (!state.reply) return std::nullopt;
         return make_frame(work.opcode, work.command, std::move(*state.reply));
@@ -177,7 +195,7 @@ std::optional<outbound_frame> runner::answer_command(request_state& state, const
 }
 
 bool runner::take_result(const request_state& state, job_source& source) {
-    const job& work = state.work;
+    const job& work = *state.work;
     const rpc_call& call = *work.rpc;
     if (call.batch) return false;
     if (call.request.is_notification()) return true;
@@ -187,7 +205,7 @@ bool runner::take_result(const request_state& state, job_source& source) {
 }
 
 std::optional<outbound_frame> runner::answer_rpc(request_state& state, const std::exception_ptr& failure) {
-    const job& work = state.work;
+    const job& work = *state.work;
     const rpc_call& call = *work.rpc;
     if (failure) {
         const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);

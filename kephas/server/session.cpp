@@ -521,9 +521,10 @@ void session::reschedule() {
     if (next) home_->schedule(*this, *next);
 }
 
-bool session::next(job& out) {
-    strand_active_ = strand_jobs_.pop(out);
-    return strand_active_;
+job* session::next() {
+    job* const first = strand_jobs_.take();
+    strand_active_ = first != nullptr;
+    return first;
 }
 
 }  // namespace kephas

@@ -90,7 +90,7 @@ public:
 
     void timer_expired() noexcept override;
     void readable() noexcept override { resume(); }
-    [[nodiscard]] bool next(job& out) override;  // of the on_strand queue
+    [[nodiscard]] job* next() override;  // of the on_strand queue
     [[nodiscard]] bool may_share() const noexcept override { return false; }
     [[nodiscard]] bool on_strand() const noexcept override { return true; }
     [[nodiscard]] bool take_reply(websocket::opcode op, std::optional<command_id> id, bytes_view body) noexcept override;

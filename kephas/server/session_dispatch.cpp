@@ -194,8 +194,10 @@ void session::start_handlers() {
         if (needs_worker) context_.handlers->submit(assign(state_));
     }
     const auto leave_for_the_strand = [this] {
-        slice storage;
-        leave_slab(strand_jobs_.waiting(), storage);
+        for (const std::span<job> jobs : {strand_jobs_.waiting(), strand_jobs_.waiting_behind()}) {
+            slice storage;
+            leave_slab(jobs, storage);
+        }
     };
     // A client that does not read would pin one slab with each message that is echoed to it.
     if (write_blocked_) leave_for_the_strand();

@@ -14,8 +14,8 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <future>
+#include <set>
 
 using namespace kephas;
 using namespace kephas::test;
@@ -28,39 +28,59 @@ using reply = asio::awaitable<std::optional<payload>>;
 TEST_CASE("a queue of jobs that never runs empty does not grow") {
     job_queue queue;
     (void)queue.add();
-    const job* lowest = nullptr;
-    const job* highest = nullptr;
+    std::set<const job*> places;
     for (int i = 0; i < 10'000; ++i) {
         (void)queue.add();
-        job oldest;
-        REQUIRE(queue.pop(oldest));
-        if (i < 100) continue;
-        const job* first = queue.waiting().data();
-        lowest = lowest == nullptr ? first : std::min(lowest, first);
-        highest = std::max(highest, first);
+        const job* oldest = queue.take();
+        REQUIRE(oldest != nullptr);
+        if (i >= 100) places.insert(oldest);
     }
     CHECK(queue.size() == 1);
-    CHECK(highest - lowest < 16);
+    CHECK(places.size() < 16);
 }
 
-TEST_CASE("a queue of jobs gives its memory back when it is empty, and not before") {
+TEST_CASE("a queue of jobs gives its memory back when it is empty and the last one is done, and not before") {
     job_queue queue;
     queue.trim();
     for (std::size_t i = 1; i <= 3; ++i) queue.add().counted_bytes = i;
-    job first;
-    REQUIRE(queue.pop(first));
+    REQUIRE(queue.take() != nullptr);
     queue.trim();
     CHECK(queue.size() == 2);
+    CHECK(queue.waiting().size() == 2);
+    const job* running = nullptr;
     for (std::size_t i = 2; i <= 3; ++i) {
-        REQUIRE(queue.pop(first));
-        CHECK(first.counted_bytes == i);
+        running = queue.take();
+        REQUIRE(running != nullptr);
+        CHECK(running->counted_bytes == i);
     }
+    CHECK(queue.empty());
+    queue.trim();
+    CHECK(running->counted_bytes == 3);
+    CHECK(queue.take() == nullptr);
     queue.trim();
     CHECK(queue.empty());
     queue.add().counted_bytes = 4;
-    REQUIRE(queue.pop(first));
-    CHECK(first.counted_bytes == 4);
-    CHECK_FALSE(queue.pop(first));
+    const job* first = queue.take();
+    REQUIRE(first != nullptr);
+    CHECK(first->counted_bytes == 4);
+    CHECK(queue.take() == nullptr);
+}
+
+TEST_CASE("a job stays where it is while it is done, whatever is added behind it") {
+    job_queue queue;
+    for (std::size_t i = 0; i < 3; ++i) queue.add().counted_bytes = i;
+    const job* first = queue.take();
+    REQUIRE(first != nullptr);
+    for (std::size_t i = 3; i < 1'000; ++i) queue.add().counted_bytes = i;
+    CHECK(first->counted_bytes == 0);
+    CHECK(queue.waiting().size() == 2);
+    CHECK(queue.waiting_behind().size() == 997);
+    for (std::size_t i = 1; i < 1'000; ++i) {
+        const job* next = queue.take();
+        REQUIRE(next != nullptr);
+        CHECK(next->counted_bytes == i);
+    }
+    CHECK(queue.take() == nullptr);
 }
 
 TEST_CASE("messages without bytes count when a pending call lifts the limit on messages") {
