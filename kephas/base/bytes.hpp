@@ -23,21 +23,28 @@ using mutable_bytes = std::span<std::byte>;
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+/// `value` with its bytes in network byte order, or back: a loop over bytes is not recognised as the one instruction it is.
+template <std::unsigned_integral T>
+[[nodiscard]] constexpr T big_endian(T value) noexcept {
+    if constexpr (sizeof(T) == 1 || std::endian::native == std::endian::big) return value;
+    else if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
+    else if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
+    else return __builtin_bswap64(value);
+}
+
 /// Reads an integer in network byte order from `sizeof(T)` bytes, aligned or not.
 template <std::unsigned_integral T>
 [[nodiscard]] inline T load_big_endian(const std::byte* from) noexcept {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>((value << 8U) | std::to_integer<T>(from[i]));
-    return value;
+    T value;
+    std::memcpy(&value, from, sizeof(T));
+    return big_endian(value);
 }
 
 /// Writes `value` in network byte order to `sizeof(T)` bytes, aligned or not.
 template <std::unsigned_integral T>
 inline void store_big_endian(std::byte* to, T value) noexcept {
-    for (std::size_t i = sizeof(T); i > 0; --i) {
-        to[i - 1] = static_cast<std::byte>(value & 0xFFU);
-        value = static_cast<T>(static_cast<std::uint64_t>(value) >> 8U);
-    }
+    value = big_endian(value);
+    std::memcpy(to, &value, sizeof(T));
 }
 
 }  // namespace kephas

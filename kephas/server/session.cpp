@@ -145,6 +145,17 @@ bool session::take_reply(websocket::opcode op, std::optional<command_id> id, byt
            replies_->add(op, id, body);
 }
 
+inline void session::handle(message_received&& message) {
+    if (closing_ || state_->end_was_requested()) {
+        settle_calls(message);  // a handler that still runs may be waiting for that; everything else comes too late
+        home_->count(&traffic_counters::messages_discarded, 1);
+        return;
+    }
+    ++messages_;
+    if (message.opcode == websocket::opcode::text) dispatch_text(std::move(message.payload));
+    else dispatch_binary(std::move(message.payload));
+}
+
 void session::process(time_point now) {
     // What one client may do before it is the turn of the others, however much was read from it: the driver waits for the next.
     static constexpr std::size_t most_messages = 64;
@@ -187,17 +198,6 @@ void session::process(time_point now) {
     if (phase_ == phase::open && take_controls()) flush(now);
     check_end_requests(now);
     reschedule();
-}
-
-void session::handle(message_received&& message) {
-    if (closing_ || state_->end_was_requested()) {
-        settle_calls(message);  // a handler that still runs may be waiting for that; everything else comes too late
-        home_->count(&traffic_counters::messages_discarded, 1);
-        return;
-    }
-    ++messages_;
-    if (message.opcode == websocket::opcode::text) dispatch_text(std::move(message.payload));
-    else dispatch_binary(std::move(message.payload));
 }
 
 bool session::take_controls() {

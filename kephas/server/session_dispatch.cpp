@@ -37,6 +37,23 @@ void leave_slab(std::span<job> jobs, slice& storage) {
 
 }  // namespace
 
+/// A job at the end of the queue for `target`; the caller fills it, and begins it.
+inline job& session::add_job(const route& target) {
+    job& work = target.policy == dispatch::on_strand ? strand_jobs_.add() : add_shared_job(target.policy);
+    work.target = &target;
+    ++jobs_;
+    return work;
+}
+
+inline void session::submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload) {
+    job& work = add_job(target);
+    work.opcode = op;
+    work.command = command;
+    work.counted_bytes = payload.size();
+    work.payload = std::move(payload);
+    state_->work().begin(work.counted_bytes, target.policy == dispatch::on_strand);
+}
+
 void session::dispatch_binary(slice&& message) {
     const routes& table = *context_.routes;
     if (table.raw_) return submit(*table.raw_, websocket::opcode::binary, std::nullopt, std::move(message));
@@ -45,10 +62,9 @@ void session::dispatch_binary(slice&& message) {
         answer_earlier();
         return fail(close_code::protocol_error, "Invalid message format", close_initiator::server, true);
     }
-    const std::size_t size = command->payload.size();
-    slice body = std::move(message).sub(command_id_size, size);
+    message.remove_prefix(command_id_size);
     if (is_reserved(command->id)) {
-        return dispatch_document(jsonrpc::parse(as_text(body.view()), context_.json), websocket::opcode::binary, body);
+        return dispatch_document(jsonrpc::parse(as_text(message.view()), context_.json), websocket::opcode::binary, message);
     }
     const route* target = table.command(command->id);
     if (target == nullptr && table.fallback_command_) target = &*table.fallback_command_;
@@ -60,7 +76,7 @@ void session::dispatch_binary(slice&& message) {
         }
         return send_now(make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)}));
     }
-    submit(*target, websocket::opcode::binary, command->id, std::move(body));
+    submit(*target, websocket::opcode::binary, command->id, std::move(message));
 }
 
 void session::dispatch_text(slice&& message) {
@@ -141,14 +157,6 @@ void session::settle_calls(const message_received& message) {
     for (jsonrpc::message& element : document.messages) settle_call(element);
 }
 
-/// A job at the end of the queue for `target`; the caller fills it, and begins it.
-job& session::add_job(const route& target) {
-    job& work = target.policy == dispatch::on_strand ? strand_jobs_.add() : add_shared_job(target.policy);
-    work.target = &target;
-    ++jobs_;
-    return work;
-}
-
 job& session::add_shared_job(dispatch policy) {
     state_->work().share();
     if (policy == dispatch::serial) {
@@ -157,15 +165,6 @@ job& session::add_shared_job(dispatch policy) {
     }
     if (!pool_batch_) pool_batch_ = context_.handlers->take_burst();
     return pool_batch_->add();
-}
-
-void session::submit(const route& target, websocket::opcode op, std::optional<command_id> command, slice&& payload) {
-    job& work = add_job(target);
-    work.opcode = op;
-    work.command = command;
-    work.counted_bytes = payload.size();
-    work.payload = std::move(payload);
-    state_->work().begin(work.counted_bytes, target.policy == dispatch::on_strand);
 }
 
 /// Once for a read, not once for a message.

@@ -2,6 +2,7 @@
 
 #include <kephas/base/bytes.hpp>
 
+#include <kephas/proto/websocket/encoder.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <cstddef>
@@ -44,7 +45,12 @@ inline constexpr std::size_t max_server_frame_head = 14;
 
 /// Writes what stands before the payload of a server's frame, in one go: the WebSocket header and, if there is one,
 /// the command id. `payload_size` does not include the id. Returns the size of the head.
-std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
-                              std::optional<command_id> id, std::size_t payload_size) noexcept;
+inline std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
+                                     std::optional<command_id> id, std::size_t payload_size) noexcept {
+    if (!id) return websocket::encode_header(out.first<10>(), op, payload_size);
+    const std::size_t size = websocket::encode_header(out.first<10>(), op, command_id_size + payload_size);
+    store_big_endian(out.data() + size, static_cast<std::uint32_t>(*id));
+    return size + command_id_size;
+}
 
 }  // namespace kephas

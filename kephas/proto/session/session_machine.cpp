@@ -205,7 +205,6 @@ std::optional<time_point> session_machine::poll_timeout() const noexcept {
     return first;
 }
 
-bool session_machine::close_was_sent() const noexcept { return close_sent_at_ != never; }
 bool session_machine::close_was_received() const noexcept { return close_received_; }
 bool session_machine::done() const noexcept { return close_was_sent() && close_received_; }
 

@@ -132,7 +132,7 @@ public:
     /// When `handle_timeout` should be called, were nothing else to happen; may be earlier than needed.
     [[nodiscard]] std::optional<time_point> poll_timeout() const noexcept;
 
-    [[nodiscard]] bool close_was_sent() const noexcept;
+    [[nodiscard]] bool close_was_sent() const noexcept { return close_sent_at_ != never; }
     [[nodiscard]] bool close_was_received() const noexcept;
     /// Both close frames have been exchanged: nothing more is to be read.
     [[nodiscard]] bool done() const noexcept;

@@ -60,6 +60,48 @@ void decoder::commit(std::size_t size) {
     if (fault_ == fault::none) make_room_for_direct();
 }
 
+inline slice decoder::take_input(std::size_t size) noexcept {
+    const std::size_t from = std::exchange(consumed_, consumed_ + size);
+    if (consumed_ < input_.size()) return size == 0 ? slice{} : input_.sub(from, size);
+    consumed_ = 0;
+    slice last = std::exchange(input_, {});  // the last user of the input takes it: no count is touched
+    return size == 0 ? slice{} : std::move(last).sub(from, size);
+}
+
+// Nearly every message: one short frame of a client, all of it in the input. Its size with the header; 0 for all others,
+// which take the long way, as do those with which something is wrong.
+inline std::size_t decoder::whole_message() const noexcept {
+    constexpr std::size_t head = 2 + sizeof(mask_key);
+    const std::size_t available = input_.size() - consumed_;
+    if (available < head || in_frame_ || head_size_ != 0 || message_ != opcode::continuation || role_ != role::server) return 0;
+    const std::byte* const from = input_.data() + consumed_;
+    const bool binary = from[0] == std::byte{fin_bit | static_cast<unsigned>(opcode::binary)};
+    if (!binary && from[0] != std::byte{fin_bit | static_cast<unsigned>(opcode::text)}) return 0;
+    const unsigned size = std::to_integer<unsigned>(from[1]) - mask_bit;  // a huge one if it is not masked
+    if (size > longest_short || head + size > available) return 0;
+    return size <= (binary ? max_binary_message_ : max_text_message_) ? head + size : 0;
+}
+
+inline std::optional<decoded> decoder::take_whole(std::size_t size) noexcept {
+    constexpr std::size_t head = 2 + sizeof(mask_key);
+    const std::byte* const from = input_.data() + consumed_;
+    const opcode op = static_cast<opcode>(std::to_integer<unsigned>(from[0]) & opcode_bits);
+    const mutable_bytes payload = input_.bytes().subspan(consumed_ + head, size - head);
+    apply_mask(payload, load_mask_key(from + 2));
+    if (op == opcode::text && !is_utf8(payload)) {
+        fail(fault::text_not_utf8);
+        return std::nullopt;
+    }
+    consumed_ += head;
+    return decoded{op, take_input(payload.size())};
+}
+
+std::optional<decoded> decoder::next_if_whole() noexcept {
+    const std::size_t size = fault_ == fault::none ? whole_message() : 0;
+    if (size == 0) return std::nullopt;
+    return take_whole(size);
+}
+
 std::optional<decoded> decoder::next() {
     while (fault_ == fault::none) {
         if (const std::size_t size = whole_message(); size > 0) return take_whole(size);
@@ -87,34 +129,6 @@ void decoder::stop() noexcept {
     consumed_ = assembled_ = 0;
     compressed_ = false;
     if (inflater_) inflater_->stop();
-}
-
-// Nearly every message: one short frame of a client, all of it in the input. Its size with the header; 0 for all others,
-// which take the long way, as do those with which something is wrong.
-std::size_t decoder::whole_message() const noexcept {
-    constexpr std::size_t head = 2 + sizeof(mask_key);
-    const std::size_t available = input_.size() - consumed_;
-    if (available < head || in_frame_ || head_size_ != 0 || message_ != opcode::continuation || role_ != role::server) return 0;
-    const std::byte* const from = input_.data() + consumed_;
-    const bool binary = from[0] == std::byte{fin_bit | static_cast<unsigned>(opcode::binary)};
-    if (!binary && from[0] != std::byte{fin_bit | static_cast<unsigned>(opcode::text)}) return 0;
-    const unsigned size = std::to_integer<unsigned>(from[1]) - mask_bit;  // a huge one if it is not masked
-    if (size > longest_short || head + size > available) return 0;
-    return size <= (binary ? max_binary_message_ : max_text_message_) ? head + size : 0;
-}
-
-std::optional<decoded> decoder::take_whole(std::size_t size) noexcept {
-    constexpr std::size_t head = 2 + sizeof(mask_key);
-    const std::byte* const from = input_.data() + consumed_;
-    const opcode op = static_cast<opcode>(std::to_integer<unsigned>(from[0]) & opcode_bits);
-    const mutable_bytes payload = input_.bytes().subspan(consumed_ + head, size - head);
-    apply_mask(payload, load_mask_key(from + 2));
-    if (op == opcode::text && !is_utf8(payload)) {
-        fail(fault::text_not_utf8);
-        return std::nullopt;
-    }
-    consumed_ += head;
-    return decoded{op, take_input(payload.size())};
 }
 
 // True once a frame has begun; false when bytes are missing or the header is a violation.
@@ -357,14 +371,6 @@ void decoder::make_room(std::size_t needed) {
 void decoder::make_room_for_direct() {
     if (missing_ < direct_threshold || assembled_ < smallest_direct_read) return;
     if (assembly_.size() - assembled_ < smallest_direct_read) make_room(assembled_);
-}
-
-slice decoder::take_input(std::size_t size) noexcept {
-    const std::size_t from = std::exchange(consumed_, consumed_ + size);
-    if (consumed_ < input_.size()) return size == 0 ? slice{} : input_.sub(from, size);
-    consumed_ = 0;
-    slice last = std::exchange(input_, {});  // the last user of the input takes it: no count is touched
-    return size == 0 ? slice{} : std::move(last).sub(from, size);
 }
 
 void decoder::unmask(mutable_bytes bytes) noexcept {

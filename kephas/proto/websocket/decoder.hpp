@@ -66,10 +66,7 @@ public:
     /// violation comes before it.
     [[nodiscard]] std::optional<decoded> next();
     /// The next message if it is the first thing in the input, one short frame, and all of it is there; none says nothing.
-    [[nodiscard]] std::optional<decoded> next_if_whole() noexcept {
-        const std::size_t size = fault_ == fault::none ? whole_message() : 0;
-        return size > 0 ? take_whole(size) : std::nullopt;
-    }
+    [[nodiscard]] std::optional<decoded> next_if_whole() noexcept;
 
     [[nodiscard]] bool failed() const noexcept { return fault_ > fault::closed; }
     /// Why it failed. Only valid if it did.

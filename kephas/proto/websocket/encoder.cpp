@@ -7,17 +7,11 @@
 namespace kephas::websocket {
 namespace {
 
-constexpr auto fin_bit = std::byte{0x80};
 constexpr auto mask_bit = std::byte{0x80};
 
 }  // namespace
 
-std::size_t encode_header(std::span<std::byte, 10> out, opcode op, std::uint64_t payload_size) noexcept {
-    out[0] = fin_bit | static_cast<std::byte>(op);
-    if (payload_size < 126) {
-        out[1] = static_cast<std::byte>(payload_size);
-        return 2;
-    }
+std::size_t encode_long_size(std::span<std::byte, 10> out, std::uint64_t payload_size) noexcept {
     if (payload_size <= 0xFFFF) {
         out[1] = std::byte{126};
         store_big_endian(&out[2], static_cast<std::uint16_t>(payload_size));

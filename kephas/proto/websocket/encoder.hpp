@@ -18,8 +18,16 @@ inline constexpr std::size_t max_header_size = 14;       ///< RFC 6455 5.2, mask
 inline constexpr std::size_t max_control_payload = 125;  ///< RFC 6455 5.5.
 inline constexpr std::size_t max_control_frame = max_control_payload + 6;
 
+/// What follows the first byte of a header if the size needs more than seven bits. Returns the size of the header.
+std::size_t encode_long_size(std::span<std::byte, 10> out, std::uint64_t payload_size) noexcept;
+
 /// Writes the header of an unmasked, unfragmented frame (as a server sends it) and returns its size, at most 10.
-std::size_t encode_header(std::span<std::byte, 10> out, opcode op, std::uint64_t payload_size) noexcept;
+inline std::size_t encode_header(std::span<std::byte, 10> out, opcode op, std::uint64_t payload_size) noexcept {
+    out[0] = std::byte{0x80} | static_cast<std::byte>(op);
+    if (payload_size >= 126) return encode_long_size(out, payload_size);
+    out[1] = static_cast<std::byte>(payload_size);
+    return 2;
+}
 
 /// The same for a client: the header ends with `key`, and the payload must be masked with it (`apply_mask`).
 std::size_t encode_header(std::span<std::byte, max_header_size> out, opcode op, std::uint64_t payload_size,
