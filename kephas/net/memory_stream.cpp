@@ -217,13 +217,13 @@ public:
     }
 
     void wait_readable(read_waiter& who) override {
-        *reader_ = &who;
         auto bound = asio::bind_executor(executor_, [reader = reader_](std::error_code /*reading tells*/) {
             if (read_waiter* waiting = std::exchange(*reader, nullptr)) waiting->readable();
         });
         const auto parked = std::make_shared<detail::parked_handler<decltype(bound)>>(std::move(bound));
         reading_ = parked;
         if (closed_ || !in_->wait_readable([parked] { parked->resume(); })) parked->resume();
+        *reader_ = &who;  // only once nothing can throw
     }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {

@@ -92,7 +92,10 @@ void poller::poll() {
     polling_ = false;
     if (!epoll_) return;
     if (soon_.empty()) return wait();
-    asio::post(epoll_->get_executor(), [self = shared_from_this()] { self->poll(); });
+    asio::post(epoll_->get_executor(), [self = shared_from_this()] {
+        self->waiting_ = false;
+        self->poll();
+    });
     waiting_ = true;
 }
 

@@ -31,11 +31,11 @@ public:
     }
 
     void wait_readable(read_waiter& who) override {
-        if (!reader_) reader_ = std::make_shared<read_waiter*>();
-        *reader_ = &who;
+        if (!reader_) reader_ = std::make_shared<read_waiter*>(nullptr);
         socket_.async_wait(socket_type::wait_read, [reader = reader_](std::error_code /*reading tells*/) {
             if (read_waiter* waiting = std::exchange(*reader, nullptr)) waiting->readable();
         });
+        *reader_ = &who;  // only once nothing can throw
     }
 
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override {

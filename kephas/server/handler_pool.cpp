@@ -32,10 +32,15 @@ handler_pool::~handler_pool() = default;
 
 void handler_pool::submit(assignment work) {
     workers_.fetch_add(1, std::memory_order_relaxed);
-    hand_over(executor_, [self = shared_from_this(), work = std::move(work)]() mutable {
-        self->work_on(std::move(work));
-        self->workers_.fetch_sub(1, std::memory_order_relaxed);
-    });
+    try {
+        hand_over(executor_, [self = shared_from_this(), work = std::move(work)]() mutable {
+            self->work_on(std::move(work));
+            self->workers_.fetch_sub(1, std::memory_order_relaxed);
+        });
+    } catch (...) {
+        workers_.fetch_sub(1, std::memory_order_relaxed);
+        throw;
+    }
 }
 
 void handler_pool::work_on(assignment work) {
@@ -77,7 +82,13 @@ runner* handler_pool::add(asio::any_io_executor strand, bool once) {
         if (stopping_ && !once) return nullptr;  // for a worker that was posted when others had taken its jobs already
         runners_.push_back(std::move(fresh));
     }
-    who->start([self = shared_from_this(), who] { self->ended(*who); });
+    try {
+        who->start([self = shared_from_this(), who] { self->ended(*who); });
+    } catch (...) {
+        const std::lock_guard lock{mutex_};
+        std::erase_if(runners_, [who](const auto& each) { return each.get() == who; });
+        throw;
+    }
     return who;
 }
 

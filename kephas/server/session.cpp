@@ -484,7 +484,7 @@ void session::expired() {
             process(now);
             state_->out().trim();
             strand_jobs_.trim();
-            if (serial_batch_ && serial_batch_->jobs.empty()) serial_batch_.reset();
+            if (serial_batch_ && serial_batch_->jobs.empty() && !serial_batch_->needs_worker) serial_batch_.reset();
             break;
         case phase::ending:
             if (now >= deadline_) {

@@ -105,6 +105,8 @@ private:
     struct serial_jobs {
         std::vector<job> jobs;
         slice storage;
+        std::size_t handed_over = 0;  // of the jobs
+        bool needs_worker = false;
     };
     /// What the outbox had no room for; one of the two is there.
     struct held_output {

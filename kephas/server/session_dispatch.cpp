@@ -178,19 +178,24 @@ void session::start_handlers() {
     const auto assign = [this](std::shared_ptr<job_source> source) {
         return assignment{state_, std::move(source)};
     };
+    // If there is no memory for one of these steps the connection ends, and what is left is handed over before that.
     if (pool_batch_) {
         leave_slab(pool_batch_->jobs(), pool_batch_->storage());
-        context_.handlers->submit(assign(std::exchange(pool_batch_, nullptr)));
+        context_.handlers->submit(assign(pool_batch_));
+        pool_batch_ = nullptr;
     }
-    if (serial_batch_ && !serial_batch_->jobs.empty()) {
+    if (serial_batch_ && (!serial_batch_->jobs.empty() || serial_batch_->needs_worker)) {
         static constexpr std::size_t most_kept = 16 * 1024;
-        auto& [jobs, storage] = *serial_batch_;
-        leave_slab(jobs, storage);
-        bool needs_worker = false;
-        for (job& work : jobs) needs_worker |= state_->work().push_serial(std::move(work));
+        auto& [jobs, storage, handed_over, needs_worker] = *serial_batch_;
+        leave_slab(std::span{jobs}.subspan(handed_over), storage);
+        for (; handed_over < jobs.size(); ++handed_over) {
+            if (state_->work().push_serial(std::move(jobs[handed_over]))) needs_worker = true;
+        }
         jobs.clear();
+        handed_over = 0;
         if (storage.size() > most_kept) storage = slice{};
         if (needs_worker) context_.handlers->submit(assign(state_));
+        needs_worker = false;
     }
     const auto leave_for_the_strand = [this] {
         for (const std::span<job> jobs : {strand_jobs_.waiting(), strand_jobs_.waiting_behind()}) {
@@ -201,10 +206,15 @@ void session::start_handlers() {
     // A client that does not read would pin one slab with each message that is echoed to it.
     if (write_blocked_) leave_for_the_strand();
     if (!strand_jobs_.empty() && !strand_active_) {
-        strand_active_ = true;
         assignment work = assign(shared_from_this());
-        if (handler_pool* here = home_->strand_handlers()) here->work_here(std::move(work));
-        else context_.handlers->work_once(strand(), std::move(work));
+        strand_active_ = true;
+        try {
+            if (handler_pool* here = home_->strand_handlers()) here->work_here(std::move(work));
+            else context_.handlers->work_once(strand(), std::move(work));
+        } catch (...) {
+            strand_active_ = false;
+            throw;
+        }
     }
     leave_for_the_strand();  // nothing is left unless a handler has suspended, now or earlier
 }

@@ -84,12 +84,14 @@ void shard::add(std::shared_ptr<client_state> client) {
     const std::lock_guard lock{registry_mutex_};
     client_state& fresh = *client;
     in_order_.push_back(&fresh);
+    bool added = false;
     try {
-        clients_.insert(std::move(client));
+        added = clients_.insert(std::move(client)).second;
     } catch (...) {
         in_order_.pop_back();
         throw;
     }
+    if (!added) return in_order_.pop_back();  // two with the same random id
     fresh.set_place(in_order_.size() - 1);
     ++shared_windows_[fresh.shared_window()];
 }
@@ -163,7 +165,11 @@ bool shard::begin_sending_at_once() {
         if (!on_own_thread_locked()) return false;
     }
     if (sent_at_once_) return false;
-    hand_over(executor_, [self = shared_from_this()] { self->sent_at_once_ = false; });
+    try {
+        hand_over(executor_, [self = shared_from_this()] { self->sent_at_once_ = false; });
+    } catch (const std::bad_alloc&) {  // queueing may work all the same
+        return false;
+    }
     sent_at_once_ = true;
     return true;
 }
