@@ -8,7 +8,7 @@ namespace kephas {
 
 /// Memory of large messages that is used again. What malloc gets back of this size it gives to the system before long, and
 /// each page of the next block costs a fault, which together are as much as all that is done with the message.
-/// Keeps `most_kept` bytes at most. Concurrency: any thread, no lock.
+/// Keeps `most_kept` bytes at most, or a block more for each thread that gives one back. Concurrency: any thread, no lock.
 class large_blocks {
 public:
     /// Where a block begins to be large: bytes.

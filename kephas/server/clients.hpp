@@ -65,7 +65,7 @@ struct broadcast_options {
 static_assert(std::is_trivially_copyable_v<broadcast_options>, "see client_ids");
 
 struct broadcast_report {
-    std::size_t queued = 0;   ///< How many outboxes took it.
+    std::size_t queued = 0;   ///< For how many clients it has left, or is in the outbox.
     std::size_t dropped = 0;  ///< For how many clients it was dropped; those with `close` are being closed with 3008.
     bool operator==(const broadcast_report&) const = default;
 };
@@ -76,8 +76,8 @@ public:
     clients() = default;
     explicit clients(std::weak_ptr<const client_registry> registry) noexcept : registry_{std::move(registry)} {}
 
-    /// Sends a command to everybody. Encoded once; each outbox holds a reference. When this completes, every outbox
-    /// has taken the message, or counted it as dropped: what the caller sends next comes after it.
+    /// Sends a command to everybody. Encoded once; each outbox holds a reference, or none if it could leave at once. When this
+    /// completes, it has left, or is queued, or is counted as dropped, for each: what the caller sends next comes after it.
     /// Cancellation: none; it does not wait.
     asio::awaitable<broadcast_report> broadcast(command_id id, payload body, broadcast_options options = {}) const;
     /// The same for a text message.

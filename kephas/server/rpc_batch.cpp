@@ -25,7 +25,7 @@ std::optional<outbound_frame> rpc_batch::answered_from_the_start() {
 
 std::optional<outbound_frame> rpc_batch::take_locked() {
     if (!reply_.complete() || std::exchange(taken_, true)) return std::nullopt;
-    std::string text = reply_.take().text;
+    std::string text = reply_.take();
     if (text.empty()) return std::nullopt;
     return make_rpc_reply(opcode_, command_jsonrpc, payload{std::move(text)});
 }

@@ -110,6 +110,7 @@ asio::awaitable<void> runner::run() {
                     co_await (*work.callback)();
                 } else if (!middleware.empty()) {
                     co_await run_chain(middleware, 0, state);
+                    answered = !work.rpc && leaves_at_once(work, state.reply);
                 } else if (work.rpc) {
                     state.result = co_await work.target->handle_rpc(rpc_request{state});
                 } else {
@@ -129,7 +130,7 @@ asio::awaitable<void> runner::run() {
             }
             if (!failure) completed_.store(completed() + 1, std::memory_order_relaxed);
             try {
-                if (!answered && !failure) answered = work.rpc ? take_result(state, source) : leaves_at_once(work, state.reply);
+                if (work.rpc && !failure) answered = take_result(state, source);
                 if (!answered) {
                     auto reply = answer(state, failure);
                     if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -34,9 +35,9 @@ void check_reply(const kephas::jsonrpc::document& asked) {
         }
     }
     require(reply.complete());
-    const auto answer = reply.take();
-    if (answer.text.empty()) return;
-    const auto read = kephas::parse_json(answer.text);
+    const std::string answer = reply.take();
+    if (answer.empty()) return;
+    const auto read = kephas::parse_json(answer);
     require(read.has_value() && read->is_array() == asked.batch);
 }
 

@@ -210,8 +210,11 @@ TEST_CASE("a client that is closed between two broadcasts gets the first and its
         sender.send_command(number(close_others_id), "");
         CHECK(hall::next(sender, 3) ==
               events{line(all_id, "before"), line(all_id, "after"), line(close_others_id, "1 queued, 2 dropped")});
-        CHECK(hall::next(open, 2) == events{line(all_id, "before"), "close 4000 over"});
-        CHECK(hall::next(full, 2) == events{line(all_id, "before"), "close 4000 over"});
+        for (memory_client* each : {&open, &full}) {
+            events first = hall::next(*each, 2);
+            first.resize(2);  // the end of the stream may have come, too
+            CHECK(first == events{line(all_id, "before"), "close 4000 over"});
+        }
         CHECK(all.server->stats().broadcast_dropped == 2);
     }
 }
@@ -230,9 +233,10 @@ TEST_CASE("a broadcast to a client whose connection is lost reaches the others, 
         }
         lost.reset();
         CHECK(eventually([&] { return all.server->clients().size() == 2; }));
-        const auto& c = all.server->stats().outbound.counters;
-        CHECK(c.queued_messages == c.written_messages + c.discarded_messages);
-        CHECK(c.discarded_messages >= 1);
+        CHECK(eventually([&] {
+            const auto& c = all.server->stats().outbound.counters;
+            return c.discarded_messages >= 1 && c.queued_messages == c.written_messages + c.discarded_messages;
+        }));
     }
 }
 

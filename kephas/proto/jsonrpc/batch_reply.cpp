@@ -13,7 +13,6 @@ batch_reply::batch_reply(const document& asked) : slots_(asked.messages.size()),
             if (call->id) ++missing_;
         } else if (const auto* const invalid = std::get_if<invalid_request_message>(&asked.messages[i])) {
             slots_[i].text = encode_error(invalid->id, invalid->error);
-            has_error_ = true;
         }
     }
 }
@@ -23,10 +22,7 @@ void batch_reply::set_result(std::size_t index, const json& result) {
 }
 
 void batch_reply::set_error(std::size_t index, const error_object& error) {
-    if (const auto& id = slots_.at(index).waits_for) {
-        put(index, encode_error(*id, error));
-        has_error_ = true;
-    }
+    if (const auto& id = slots_.at(index).waits_for) put(index, encode_error(*id, error));
 }
 
 void batch_reply::put(std::size_t index, std::string text) {
@@ -35,8 +31,8 @@ void batch_reply::put(std::size_t index, std::string text) {
     --missing_;
 }
 
-batch_reply::reply batch_reply::take() {
-    if (!batch_) return {std::move(slots_.front().text), has_error_};
+std::string batch_reply::take() {
+    if (!batch_) return std::move(slots_.front().text);
     std::string text;
     for (const slot& answered : slots_) {
         if (answered.text.empty()) continue;
@@ -44,7 +40,7 @@ batch_reply::reply batch_reply::take() {
         text += answered.text;
     }
     if (!text.empty()) text += ']';
-    return {std::move(text), false};
+    return text;
 }
 
 }  // namespace kephas::jsonrpc

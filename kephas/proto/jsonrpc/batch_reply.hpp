@@ -27,12 +27,8 @@ public:
     /// Whether every answer is there; from the start if there is nothing to answer.
     [[nodiscard]] bool complete() const noexcept { return missing_ == 0; }
 
-    struct reply {
-        std::string text;       ///< Empty: nothing is to be sent.
-        bool is_error = false;  ///< A single error, not a batch: on binary it leaves on 0xFFFFFFFE.
-    };
-    /// The reply, once `complete()`.
-    [[nodiscard]] reply take();
+    /// The reply, once `complete()`. Empty: nothing is to be sent.
+    [[nodiscard]] std::string take();
 
 private:
     struct slot {
@@ -44,7 +40,6 @@ private:
     std::vector<slot> slots_;  // one for each message
     std::size_t missing_ = 0;
     bool batch_ = false;
-    bool has_error_ = false;
 };
 
 }  // namespace kephas::jsonrpc

@@ -37,7 +37,8 @@ std::string encode_result(const request_id& id, const json& result) {
 }
 
 void encode_result(const request_id& id, const json& result, std::string& append_to) {
-    append_to += R"({"jsonrpc":"2.0","result":)";
+    append_to += envelope;
+    append_to += R"("result":)";
     write_json(result, append_to);
     append_to += R"(,"id":)";
     append_to += id.text();

@@ -82,5 +82,5 @@ TEST_CASE("threads may take and give back large blocks at the same time") {
     std::thread other{work, 1};
     work(2);
     other.join();
-    CHECK(blocks.kept() <= 2 * 15 * large_blocks::smallest);  // of each size at most one for each thread
+    CHECK(blocks.kept() <= large_blocks::most_kept);
 }

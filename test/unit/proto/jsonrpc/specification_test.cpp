@@ -40,7 +40,7 @@ std::string answer(std::string_view text) {
         if (const auto* const call = std::get_if<request>(&asked.messages[i - 1])) run(*call, i - 1, reply);
     }
     REQUIRE(reply.complete());
-    return reply.take().text;
+    return reply.take();
 }
 
 }  // namespace
