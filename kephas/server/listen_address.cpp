@@ -1,3 +1,5 @@
+#include <kephas/net/address.hpp>
+
 #include <kephas/server/listen_address.hpp>
 
 #include <asio/ip/tcp.hpp>
@@ -100,15 +102,7 @@ std::optional<http::ip_address> peer_address(int fd) {
 }
 
 std::string to_string(const asio::generic::stream_protocol::endpoint& endpoint) {
-    if (is_ip(endpoint)) {
-        const auto tcp = tcp_endpoint(endpoint);
-        const std::string host = tcp.address().to_string();
-        return tcp.address().is_v6() ? fmt::format("[{}]:{}", host, tcp.port()) : fmt::format("{}:{}", host, tcp.port());
-    }
-    asio::local::stream_protocol::endpoint local;
-    std::memcpy(local.data(), endpoint.data(), std::min(endpoint.size(), local.capacity()));
-    local.resize(endpoint.size());
-    return local.path();
+    return to_string(endpoint.data(), endpoint.size());
 }
 
 std::uint16_t port_of(const asio::generic::stream_protocol::endpoint& endpoint) {
