@@ -21,6 +21,7 @@ public:
             case errc::invalid_response: return "the peer answered with something that is not a JSON-RPC response";
             case errc::invalid_certificate: return "the certificate or key cannot be used";
             case errc::truncated: return "the TLS stream was cut off";
+            case errc::too_big: return "more than the limit";
         }
         return "unknown error";
     }
@@ -32,6 +33,7 @@ public:
             case errc::overloaded: return condition::overloaded;
             case errc::timed_out: return condition::timed_out;
             case errc::invalid_response: return condition::protocol_violation;
+            case errc::too_big: return condition::too_big;
             default: return {value, *this};
         }
     }

@@ -22,6 +22,7 @@ enum class errc {
     invalid_response,   ///< The peer answered a call with something that is not a JSON-RPC response.
     invalid_certificate,  ///< A certificate or key cannot be used; the text names the file and OpenSSL's reason.
     truncated,          ///< A TLS stream ended without its close_notify: look whether what came last is whole.
+    too_big,            ///< More has come than the caller wants: read it in parts, or raise the limit.
 };
 
 /// What callers branch on; every `errc` belongs to at most one.

@@ -72,6 +72,7 @@ public:
     bool peer_gone() const noexcept override { return lost_ || ended_ || inner_->peer_gone(); }
     std::size_t unacknowledged() const noexcept override { return inner_->unacknowledged(); }
     std::string remote_address() const override { return inner_->remote_address(); }
+    int native_handle() const noexcept override { return inner_->native_handle(); }
     std::optional<tls_info> tls() const override { return inner_->tls(); }
 
 private:

@@ -1,11 +1,17 @@
 #pragma once
 
+#include <asio/associated_cancellation_slot.hpp>
 #include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/error.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <cstddef>
 #include <new>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace kephas {
@@ -26,31 +32,50 @@ public:
     /// Suspends the calling coroutine. One at a time. Cancellation: none; it waits for `resume`.
     [[nodiscard]] asio::awaitable<void> suspend() {
         auto token = asio::use_awaitable;
-        return asio::async_initiate<decltype(token), void()>(
+        return asio::async_initiate<decltype(token), void()>([this](auto handler) { store(std::move(handler)); }, token);
+    }
+    /// The same, and `ec` receives what `resume` was given. Cancellation: all types, `operation_aborted`.
+    [[nodiscard]] asio::awaitable<void> suspend(std::error_code& ec) {
+        auto token = asio::redirect_error(asio::use_awaitable, ec);
+        return asio::async_initiate<decltype(token), void(std::error_code)>(
             [this](auto handler) {
-                using handler_type = decltype(handler);
-                static_assert(sizeof(handler_type) <= sizeof(storage_), "resumer::storage_ is too small");
-                new (storage_) handler_type{std::move(handler)};
-                operations_ = &operations_for<handler_type>;
+                auto slot = asio::get_associated_cancellation_slot(handler);
+                store(std::move(handler));
+                if (!slot.is_connected()) return;
+                slot.assign([this](asio::cancellation_type /*type*/) {
+                    if (suspended()) resume(asio::error::operation_aborted);
+                });
             },
             token);
     }
 
-    void resume() { std::exchange(operations_, nullptr)->invoke(storage_); }
+    void resume(std::error_code ec = {}) { std::exchange(operations_, nullptr)->invoke(storage_, ec); }
 
 private:
     struct operations {
-        void (*invoke)(std::byte*);
+        void (*invoke)(std::byte*, std::error_code);
         void (*destroy)(std::byte*) noexcept;
     };
 
     template <class Handler>
+    void store(Handler handler) {
+        static_assert(sizeof(Handler) <= sizeof(storage_), "resumer::storage_ is too small");
+        new (storage_) Handler{std::move(handler)};
+        operations_ = &operations_for<Handler>;
+    }
+
+    template <class Handler>
     static constexpr operations operations_for{
-        [](std::byte* storage) {
+        [](std::byte* storage, [[maybe_unused]] std::error_code ec) {
             auto* stored = std::launder(reinterpret_cast<Handler*>(storage));
             Handler handler{std::move(*stored)};  // the coroutine may suspend here again before the call returns
             stored->~Handler();
-            std::move(handler)();
+            if constexpr (std::is_invocable_v<Handler, std::error_code>) {
+                if (auto slot = asio::get_associated_cancellation_slot(handler); slot.is_connected()) slot.clear();
+                std::move(handler)(ec);
+            } else {
+                std::move(handler)();
+            }
         },
         [](std::byte* storage) noexcept { std::launder(reinterpret_cast<Handler*>(storage))->~Handler(); }};
 

@@ -57,6 +57,7 @@ public:
     bool peer_gone() const noexcept override { return socket_calls::peer_gone(fd()); }
     std::size_t unacknowledged() const noexcept override { return socket_calls::unacknowledged(fd()); }
     std::string remote_address() const override { return socket_calls::remote_address(fd()); }
+    int native_handle() const noexcept override { return fd(); }
 
 private:
     [[nodiscard]] int fd() const noexcept { return const_cast<socket_type&>(socket_).native_handle(); }  // -1 once closed
@@ -123,6 +124,7 @@ public:
     bool peer_gone() const noexcept override { return socket_calls::peer_gone(fd_); }
     std::size_t unacknowledged() const noexcept override { return socket_calls::unacknowledged(fd_); }
     std::string remote_address() const override { return socket_calls::remote_address(fd_); }
+    int native_handle() const noexcept override { return fd_; }
 
     void ready(std::uint32_t events) noexcept override {
         static constexpr std::uint32_t failed = EPOLLERR | EPOLLHUP;

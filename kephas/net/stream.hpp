@@ -71,6 +71,8 @@ public:
     [[nodiscard]] virtual std::size_t unacknowledged() const noexcept { return 0; }
 
     [[nodiscard]] virtual std::string remote_address() const = 0;
+    /// The descriptor below, for what it is and its options; -1 if there is none, and once it is closed.
+    [[nodiscard]] virtual int native_handle() const noexcept { return -1; }
     /// What the TLS handshake has agreed on; nothing before it is done, and for a stream without TLS.
     [[nodiscard]] virtual std::optional<tls_info> tls() const { return std::nullopt; }
 };

@@ -105,6 +105,7 @@ public:
     }
 
     std::string remote_address() const override { return transport_->remote_address(); }
+    int native_handle() const noexcept override { return transport_->native_handle(); }
     std::optional<tls_info> tls() const override;
 
 private:

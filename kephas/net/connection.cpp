@@ -1,0 +1,236 @@
+#include <kephas/base/error.hpp>
+
+#include <kephas/net/address.hpp>
+#include <kephas/net/connection.hpp>
+
+#include <asio/error.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include <sys/socket.h>
+
+namespace kephas {
+
+namespace {
+
+[[noreturn]] void fail(const std::error_code& ec) { throw error{ec}; }
+
+using name_call = int (*)(int, sockaddr*, socklen_t*);
+
+std::string name_of(int fd, name_call get) {
+    sockaddr_storage end{};
+    socklen_t size = sizeof(end);
+    if (get(fd, reinterpret_cast<sockaddr*>(&end), &size) != 0) return {};
+    return to_string(reinterpret_cast<const sockaddr*>(&end), size);
+}
+
+std::optional<peer_credentials> credentials_of(int fd) {
+    int family = 0;
+    socklen_t size = sizeof(family);
+    if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0 || family != AF_UNIX) return std::nullopt;
+    ucred peer{};
+    size = sizeof(peer);
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+    return peer_credentials{peer.pid, peer.uid, peer.gid};
+}
+
+}  // namespace
+
+std::string_view to_string(connection_state state) noexcept {
+    switch (state) {
+        case connection_state::dial: return "dial connection";
+        case connection_state::opened: return "new connection";
+        case connection_state::read: return "read incoming stream";
+        case connection_state::close_read: return "close incoming stream";
+        case connection_state::handler: return "run handler";
+        case connection_state::write: return "write outgoing stream";
+        case connection_state::close_write: return "close outgoing stream";
+        case connection_state::closed: return "close connection";
+    }
+    return "unknown connection state";
+}
+
+connection::connection(std::unique_ptr<stream> transport, const connection_observer* observer)
+    : stream_{std::move(transport)}, observer_{observer} {
+    const int fd = stream_->native_handle();
+    if (fd < 0) {
+        remote_ = stream_->remote_address();
+        return;
+    }
+    local_ = name_of(fd, ::getsockname);
+    remote_ = name_of(fd, ::getpeername);
+    credentials_ = credentials_of(fd);
+}
+
+connection::~connection() {
+    if (self_) *self_ = nullptr;
+    if (open_) stream_->close();
+}
+
+void connection::tell(connection_state now) const {
+    if (observer_ != nullptr && *observer_) (*observer_)(*this, now);
+}
+
+void connection::readable() noexcept {
+    stream_waits_ = false;
+    if (reader_.suspended()) reader_.resume();
+}
+
+asio::awaitable<void> connection::wait_readable() {
+    // A wait that was cancelled is one that the stream still remembers.
+    if (!std::exchange(stream_waits_, true)) {
+        try {
+            stream_->wait_readable(*this);
+        } catch (...) {
+            stream_waits_ = false;
+            throw;
+        }
+    }
+    std::error_code ec;
+    co_await reader_.suspend(ec);
+    if (ec) fail(ec);
+}
+
+std::size_t connection::take_ahead(mutable_bytes to) noexcept {
+    const std::size_t size = std::min(to.size(), ahead_.size() - ahead_taken_);
+    if (size > 0) std::memcpy(to.data(), ahead_.data() + ahead_taken_, size);
+    ahead_taken_ += size;
+    if (ahead_taken_ == ahead_.size()) {
+        ahead_.clear();
+        ahead_taken_ = 0;
+    }
+    return size;
+}
+
+asio::awaitable<std::size_t> connection::read_from_stream(mutable_bytes to) {
+    if (to.empty() || ended_) co_return 0;
+    for (;;) {
+        if (!open_) fail(asio::error::operation_aborted);
+        if (!drained_ || stream_->pending()) {
+            std::error_code ec;
+            read_buffer buffer{to, nullptr, {}};
+            const std::size_t size = stream_->read_some(buffer, ec);
+            drained_ = size < to.size();
+            if (size > 0) {
+                active_ = clock::now();
+                bytes_read_ += size;
+                tell(connection_state::read);
+                co_return size;
+            }
+            if (ec == asio::error::eof) {
+                ended_ = true;
+                tell(connection_state::close_read);
+                co_return 0;
+            }
+            if (ec && ec != asio::error::would_block) fail(ec);
+        }
+        co_await wait_readable();
+        drained_ = false;
+    }
+}
+
+asio::awaitable<std::size_t> connection::read_some(mutable_bytes to) {
+    if (!ahead_.empty()) co_return take_ahead(to);
+    const std::size_t size = co_await read_from_stream(to);
+    co_return size;
+}
+
+asio::awaitable<void> connection::read_exactly(mutable_bytes to) {
+    to = to.subspan(take_ahead(to));
+    while (!to.empty()) {
+        const std::size_t size = co_await read_from_stream(to);
+        if (size == 0) fail(asio::error::eof);
+        to = to.subspan(size);
+    }
+}
+
+asio::awaitable<std::string> connection::read_until(std::string_view delimiter, std::size_t most) {
+    ahead_.erase(0, std::exchange(ahead_taken_, 0));
+    std::size_t searched = 0;
+    for (;;) {
+        const std::size_t found = ahead_.find(delimiter, searched);
+        const std::size_t end = found == std::string::npos ? std::string::npos : found + delimiter.size();
+        if (end <= most) {
+            std::string text = ahead_.substr(0, end);
+            ahead_.erase(0, end);
+            co_return text;
+        }
+        if (end != std::string::npos || ahead_.size() >= most) throw error{errc::too_big, fmt::format("the delimiter is not among the first {} bytes", most)};
+        searched = ahead_.size() - std::min(ahead_.size(), delimiter.size() - 1);
+        std::array<std::byte, 4096> block;
+        const std::size_t size = co_await read_from_stream(block);
+        if (size == 0) co_return std::exchange(ahead_, {});
+        ahead_.append(reinterpret_cast<const char*>(block.data()), size);
+    }
+}
+
+asio::awaitable<void> connection::wait_writable() {
+    if (!self_) self_ = std::make_shared<connection*>(this);
+    stream_->wait_writable([self = self_](std::error_code /*writing tells*/) {
+        if (*self != nullptr && (*self)->writer_.suspended()) (*self)->writer_.resume();
+    });
+    std::error_code ec;
+    co_await writer_.suspend(ec);
+    if (ec) fail(ec);
+}
+
+asio::awaitable<void> connection::write(bytes_view bytes) {
+    const std::array<bytes_view, 1> parts{bytes};
+    co_await write(std::span<const bytes_view>{parts});
+}
+
+asio::awaitable<void> connection::write(std::span<const bytes_view> parts) {
+    std::array<bytes_view, 1> begun{};  // the part of which some has been written
+    for (;;) {
+        while (begun.front().empty() && !parts.empty() && parts.front().empty()) parts = parts.subspan(1);
+        if (begun.front().empty() && parts.empty()) co_return;
+        if (!open_) fail(asio::error::operation_aborted);
+        const std::span<const bytes_view> now = begun.front().empty() ? parts : std::span<const bytes_view>{begun};
+        std::error_code ec;
+        std::size_t size = stream_->write_some(now, ec);
+        if (ec && ec != asio::error::would_block) fail(ec);
+        if (size > 0) {
+            active_ = clock::now();
+            bytes_written_ += size;
+            tell(connection_state::write);
+        }
+        if (!begun.front().empty()) {
+            begun.front() = begun.front().subspan(size);
+        } else {
+            while (!parts.empty() && size >= parts.front().size()) {
+                size -= parts.front().size();
+                parts = parts.subspan(1);
+            }
+            if (size > 0) {
+                begun.front() = parts.front().subspan(size);
+                parts = parts.subspan(1);
+            }
+        }
+        if (ec) co_await wait_writable();
+    }
+}
+
+void connection::shutdown_write() {
+    if (!open_) return;
+    stream_->shutdown_send();
+    tell(connection_state::close_write);
+}
+
+void connection::close() {
+    if (!std::exchange(open_, false)) return;
+    stream_->close();
+    tell(connection_state::closed);
+}
+
+void connection::abort() {
+    if (!std::exchange(open_, false)) return;
+    stream_->abort();
+    tell(connection_state::closed);
+}
+
+}  // namespace kephas
