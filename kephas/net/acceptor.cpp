@@ -7,6 +7,7 @@
 
 #include <asio/dispatch.hpp>
 #include <asio/error.hpp>
+#include <asio/ip/v6_only.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
@@ -47,7 +48,8 @@ bool concerns_one_connection(int failure) noexcept {
 
 }  // namespace
 
-acceptor::acceptor(const asio::any_io_executor& executor, const protocol::endpoint& endpoint, const unix_socket_access& access)
+acceptor::acceptor(const asio::any_io_executor& executor, const protocol::endpoint& endpoint, const unix_socket_access& access,
+                   bool only_v6)
     : acceptor_{executor} {
     const bool local = endpoint.protocol().family() == AF_UNIX;
     const std::string where = to_string(endpoint.data(), endpoint.size());
@@ -63,6 +65,7 @@ acceptor::acceptor(const asio::any_io_executor& executor, const protocol::endpoi
         file_ = unix_socket_file{acceptor_.native_handle(), where, access};
     } else {
         acceptor_.set_option(asio::socket_base::reuse_address{true}, ec);
+        if (endpoint.protocol().family() == AF_INET6) acceptor_.set_option(asio::ip::v6_only{only_v6}, ec);
         acceptor_.bind(endpoint, ec);
         check(ec);
     }

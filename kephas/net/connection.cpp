@@ -72,8 +72,12 @@ connection::~connection() {
     if (open_) stream_->close();
 }
 
-void connection::tell(connection_state now) const {
-    if (observer_ != nullptr && *observer_) (*observer_)(*this, now);
+void connection::tell(connection_state now) const noexcept {
+    if (observer_ == nullptr || !*observer_) return;
+    try {
+        (*observer_)(*this, now);
+    } catch (...) {  // as its documentation says
+    }
 }
 
 void connection::readable() noexcept {
@@ -117,7 +121,7 @@ asio::awaitable<std::size_t> connection::read_from_stream(mutable_bytes to) {
             const std::size_t size = stream_->read_some(buffer, ec);
             drained_ = size < to.size();
             if (size > 0) {
-                active_ = clock::now();
+                active_.store(clock::now(), std::memory_order_relaxed);
                 bytes_read_ += size;
                 tell(connection_state::read);
                 co_return size;
@@ -195,7 +199,7 @@ asio::awaitable<void> connection::write(std::span<const bytes_view> parts) {
         std::size_t size = stream_->write_some(now, ec);
         if (ec && ec != asio::error::would_block) fail(ec);
         if (size > 0) {
-            active_ = clock::now();
+            active_.store(clock::now(), std::memory_order_relaxed);
             bytes_written_ += size;
             tell(connection_state::write);
         }
@@ -221,8 +225,22 @@ void connection::shutdown_write() {
     tell(connection_state::close_write);
 }
 
+/// What the peer has sent and nobody has read would make the close a reset, which takes along what is on its way to it.
+void connection::discard_input() noexcept {
+    try {
+        std::array<std::byte, 16 * 1024> nowhere;
+        std::error_code ec;
+        for (int i = 0; i < 64 && !ec; ++i) {
+            read_buffer buffer{nowhere, nullptr, {}};
+            (void)stream_->read_some(buffer, ec);
+        }
+    } catch (...) {  // it closes all the same
+    }
+}
+
 void connection::close() {
     if (!std::exchange(open_, false)) return;
+    if (!ended_) discard_input();
     stream_->close();
     tell(connection_state::closed);
 }

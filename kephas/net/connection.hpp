@@ -10,6 +10,7 @@
 
 #include <asio/awaitable.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,7 +29,7 @@ enum class connection_state : std::uint8_t { dial, opened, read, close_read, han
 [[nodiscard]] std::string_view to_string(connection_state state) noexcept;
 
 class connection;
-/// Runs on the executor of the connection, and must not block.
+/// Runs on the executor of the connection, and must not block; what it throws is lost.
 using connection_observer = std::function<void(const connection& which, connection_state now)>;
 
 /// A connected TCP, TLS or Unix socket, to be read and written by coroutines:
@@ -72,6 +73,9 @@ public:
     /// The same with a reset: what was not sent is lost.
     void abort();
 
+    /// Tells the observer, whose exceptions go no further: for whoever has made the connection.
+    void tell(connection_state now) const noexcept;
+
     [[nodiscard]] bool is_open() const noexcept { return open_; }
     /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none.
     [[nodiscard]] const std::string& local_address() const noexcept { return local_; }
@@ -80,25 +84,25 @@ public:
     [[nodiscard]] const std::optional<kephas::peer_credentials>& peer_credentials() const noexcept { return credentials_; }
     /// What the TLS handshake has agreed on; nothing without TLS.
     [[nodiscard]] std::optional<tls_info> tls() const { return stream_->tls(); }
-    /// Since something was read or written.
-    [[nodiscard]] duration idle_time() const noexcept { return clock::now() - active_; }
+    /// Since something was read or written; any thread.
+    [[nodiscard]] duration idle_time() const noexcept { return clock::now() - active_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t bytes_read() const noexcept { return bytes_read_; }
     [[nodiscard]] std::uint64_t bytes_written() const noexcept { return bytes_written_; }
 
 private:
     void readable() noexcept override;
+    void discard_input() noexcept;
     [[nodiscard]] std::size_t take_ahead(mutable_bytes to) noexcept;
     [[nodiscard]] asio::awaitable<std::size_t> read_from_stream(mutable_bytes to);
     [[nodiscard]] asio::awaitable<void> wait_readable();
     [[nodiscard]] asio::awaitable<void> wait_writable();
-    void tell(connection_state now) const;
 
     std::unique_ptr<stream> stream_;
     const connection_observer* observer_;
     std::string local_;
     std::string remote_;
     std::optional<kephas::peer_credentials> credentials_;
-    time_point active_ = clock::now();
+    std::atomic<time_point> active_{clock::now()};
     std::uint64_t bytes_read_ = 0;
     std::uint64_t bytes_written_ = 0;
     std::string ahead_;             // read by `read_until`, and behind what that has returned

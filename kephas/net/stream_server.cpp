@@ -1,0 +1,483 @@
+#include <kephas/base/error.hpp>
+
+#include <kephas/net/acceptor.hpp>
+#include <kephas/net/owned_fd.hpp>
+#include <kephas/net/parked.hpp>
+#include <kephas/net/poller.hpp>
+#include <kephas/net/socket_stream.hpp>
+#include <kephas/net/steady_timer.hpp>
+#include <kephas/net/stream_server.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <mutex>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace kephas {
+
+namespace {
+
+using protocol = acceptor::protocol;
+
+asio::ip::address ip_to_listen_on(const address& where) {
+    const bool v4 = where.kind == network::tcp4;
+    if (where.host.empty()) return v4 ? asio::ip::address{asio::ip::address_v4::any()} : asio::ip::address_v6::any();
+    if (where.host == "localhost") {
+        if (where.kind == network::tcp6) return asio::ip::address_v6::loopback();
+        return asio::ip::address_v4::loopback();
+    }
+    std::error_code ec;
+    const auto ip = asio::ip::make_address(where.host, ec);
+    const bool other = (v4 && !ip.is_v4()) || (where.kind == network::tcp6 && !ip.is_v6());
+    if (ec || other) {
+        throw error{errc::invalid_address, fmt::format("\"{}\": to listen takes {}, localhost, or nothing for all addresses",
+                                                       to_string(where), other ? "an address of that version of IP" : "an IP address")};
+    }
+    return ip;
+}
+
+std::unique_ptr<acceptor> bind(const asio::any_io_executor& executor, const address& where, const unix_socket_access& access) {
+    if (is_unix(where.kind)) {
+        std::string path = where.path;
+        if (path.starts_with('@')) path.front() = '\0';
+        return std::make_unique<acceptor>(executor, asio::local::stream_protocol::endpoint{path}, access);
+    }
+    const auto ip = ip_to_listen_on(where);
+    const bool only_v6 = where.kind == network::tcp6;
+    try {
+        return std::make_unique<acceptor>(executor, asio::ip::tcp::endpoint{ip, where.port}, access, only_v6);
+    } catch (const error& failure) {
+        // A machine without IPv6: all of its addresses are the others.
+        const bool any = where.host.empty() && where.kind == network::tcp;
+        if (!any || failure.code() != std::errc::address_family_not_supported) throw;
+        return std::make_unique<acceptor>(executor, asio::ip::tcp::endpoint{asio::ip::address_v4::any(), where.port}, access);
+    }
+}
+
+}  // namespace
+
+void stream_server_options::validate() const {
+    const auto require = [](bool holds, const char* what) {
+        if (!holds) throw std::invalid_argument{what};
+    };
+    require(max_connections > 0, "max_connections is 0: nobody could connect");
+    require(idle_timeout >= duration::zero(), "idle_timeout is negative");
+    require(drain_timeout >= duration::zero(), "drain_timeout is negative");
+    require((access.mode & ~mode_t{0777}) == 0, "access.mode has bits that are no rights of a file");
+}
+
+class stream_server::implementation : public std::enable_shared_from_this<implementation> {
+public:
+    implementation(address where, handler serve, stream_server_options options, asio::io_context* context)
+        : where_{std::move(where)}, handler_{std::move(serve)}, options_{std::move(options)}, context_{context} {
+        options_.validate();
+        if (!handler_) throw std::invalid_argument{"a server needs a handler"};
+        if (is_datagram(where_.kind)) {
+            throw error{errc::invalid_address, fmt::format("\"{}\": datagrams have a server of their own", to_string(where_))};
+        }
+        if (where_.tls) throw error{errc::invalid_address, fmt::format("\"{}\": TLS needs certificates", to_string(where_))};
+        if (context_ != nullptr) return;
+        const unsigned threads = options_.threads > 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
+        for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<worker>());
+    }
+    ~implementation() {
+        for (const auto& each : workers_) each->sockets->stop();
+    }
+
+    void listen();
+    bool run();
+    asio::awaitable<bool> serve();
+    void shutdown(time_point deadline);
+    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
+
+    [[nodiscard]] bool owned() const noexcept { return context_ == nullptr; }
+    [[nodiscard]] std::size_t open() const noexcept { return open_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
+    [[nodiscard]] bool gone() const noexcept { return gone_.load(std::memory_order_acquire); }
+    [[nodiscard]] std::string local_address() const;
+
+private:
+    /// A thread of `run`, and the connections that it serves.
+    struct worker {
+        asio::io_context context{1};
+        std::shared_ptr<poller> sockets = std::make_shared<poller>(context.get_executor());
+    };
+    struct live {
+        live(asio::any_io_executor on, std::unique_ptr<stream> transport, const connection_observer* observer)
+            : executor{std::move(on)}, client{std::move(transport), observer} {}
+        asio::any_io_executor executor;
+        connection client;
+        asio::cancellation_signal cancel;
+    };
+
+    /// Where it also ends, if this is the last that knows it.
+    template <class What>
+    static void on_its_thread(std::shared_ptr<live> who, What what) {
+        const asio::any_io_executor executor = who->executor;
+        asio::post(executor, [who = std::move(who), what] { what(*who); });
+    }
+    [[nodiscard]] asio::any_io_executor main_executor();
+    void begin();
+    [[nodiscard]] asio::awaitable<bool> serve_once();
+    void accepted(int fd);
+    [[nodiscard]] std::shared_ptr<live> make_live(int fd);
+    [[nodiscard]] asio::awaitable<void> serve_connection(std::shared_ptr<live> who);
+    void connection_ended(const std::shared_ptr<live>& who, const std::exception_ptr& failure);
+    void forget(const std::shared_ptr<live>& who);
+    [[nodiscard]] asio::awaitable<void> watch_idle();
+    void task_ended();
+    [[nodiscard]] asio::awaitable<void> wait_for_shutdown();
+    [[nodiscard]] asio::awaitable<bool> wait_for_end(bool whatever_it_takes);
+    void cut_all();
+    void say(const std::string& what);
+    template <class Callback>
+    void guarded(const char* what, Callback callback) noexcept;
+    void resume_waiter_locked();
+
+    const address where_;
+    const handler handler_;
+    stream_server_options options_;
+    asio::io_context* const context_;  // the program's, or null
+    std::vector<std::unique_ptr<worker>> workers_;
+    std::atomic<std::size_t> next_worker_{0};
+
+    std::atomic<std::size_t> open_{0};
+    std::atomic<bool> begun_{false};
+    std::atomic<bool> running_{false};
+    std::atomic<bool> gone_{false};
+
+    mutable std::mutex mutex_;
+    std::unique_ptr<acceptor> acceptor_;
+    std::unordered_set<std::shared_ptr<live>> lives_;
+    std::size_t tasks_ = 0;  // coroutines that have not ended: connections, the accept loop
+    std::optional<time_point> deadline_;  // of the shutdown
+    parked_ptr waiter_;  // of serve_once
+};
+
+asio::any_io_executor stream_server::implementation::main_executor() {
+    if (owned()) return workers_.front()->context.get_executor();
+    return asio::make_strand(*context_);
+}
+
+template <class Callback>
+void stream_server::implementation::guarded(const char* what, Callback callback) noexcept {
+    try {
+        callback();
+    } catch (const std::exception& failure) {
+        options_.log.error("{} has thrown: {}", what, failure.what());
+    } catch (...) {
+        options_.log.error("{} has thrown", what);
+    }
+}
+
+void stream_server::implementation::say(const std::string& what) {
+    options_.log.info("{}", what);
+    if (options_.on_message) guarded("on_message", [&] { options_.on_message(what); });
+}
+
+void stream_server::implementation::listen() {
+    std::string text;
+    {
+        const std::lock_guard lock{mutex_};
+        if (acceptor_) return;
+        acceptor_ = bind(main_executor(), where_, options_.access);
+        text = fmt::format("listening on {}://{}", to_string(where_.kind),
+                           to_string(acceptor_->endpoint().data(), acceptor_->endpoint().size()));
+    }
+    say(text);
+}
+
+std::string stream_server::implementation::local_address() const {
+    const std::lock_guard lock{mutex_};
+    return acceptor_ ? to_string(acceptor_->endpoint().data(), acceptor_->endpoint().size()) : std::string{};
+}
+
+void stream_server::implementation::begin() {
+    if (begun_.exchange(true)) throw error{errc::already_running};
+    try {
+        listen();
+    } catch (...) {
+        begun_ = false;  // nothing has begun: once the address is free it may
+        throw;
+    }
+}
+
+bool stream_server::implementation::run() {
+    if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
+    begin();
+    bool clean = false;
+    std::exception_ptr failure;
+    asio::io_context& first = workers_.front()->context;
+    asio::signal_set signals{first, SIGINT, SIGTERM};
+    bool again = false;
+    std::function<void(std::error_code, int)> on_signal = [&](std::error_code ec, int /*number*/) {
+        if (ec) return;
+        if (std::exchange(again, true)) shutdown(time_point::min());
+        else shutdown(options_.drain_timeout);
+        signals.async_wait(on_signal);
+    };
+    signals.async_wait(on_signal);
+    std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
+    for (const auto& each : workers_) guards.push_back(asio::make_work_guard(each->context));
+    asio::co_spawn(first, serve_once(), [&](std::exception_ptr thrown, bool outcome) {
+        failure = thrown;
+        clean = outcome;
+        signals.cancel();
+        for (const auto& each : workers_) asio::post(each->context, [sockets = each->sockets] { sockets->stop(); });
+        guards.clear();
+    });
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < workers_.size(); ++i) {
+        threads.emplace_back([&context = workers_[i]->context] { context.run(); });
+    }
+    first.run();
+    for (std::thread& each : threads) each.join();
+    if (failure) std::rethrow_exception(failure);
+    return clean;
+}
+
+asio::awaitable<bool> stream_server::implementation::serve() {
+    if (owned()) throw std::logic_error{"serve() is for a server in a context of the program's: call run()"};
+    begin();
+    co_return co_await serve_once();
+}
+
+asio::awaitable<bool> stream_server::implementation::serve_once() {
+    // A cancellation is a wish, not an error: it never throws here, whenever it comes.
+    const bool throws = co_await asio::this_coro::throw_if_cancelled();
+    const auto before = (co_await asio::this_coro::cancellation_state).cancelled();
+    if (before != asio::cancellation_type::none) shutdown(options_.drain_timeout);
+    co_await asio::this_coro::throw_if_cancelled(false);
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    {
+        const std::lock_guard lock{mutex_};
+        tasks_ = options_.idle_timeout > duration::zero() ? 2 : 1;
+    }
+    const auto self = shared_from_this();
+    const auto ended = [self](const std::exception_ptr& failure) {
+        if (failure) self->guarded("accepting", [&] { std::rethrow_exception(failure); });
+        self->task_ended();
+    };
+    running_.store(true, std::memory_order_release);
+    asio::co_spawn(acceptor_->executor(), acceptor_->accept([this](int fd) { accepted(fd); }, options_.log), ended);
+    if (options_.idle_timeout > duration::zero()) asio::co_spawn(acceptor_->executor(), watch_idle(), ended);
+    co_await wait_for_shutdown();
+    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    running_.store(false, std::memory_order_release);
+    acceptor_->stop();
+    const bool clean = co_await wait_for_end(false);
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    if (!clean) {
+        cut_all();
+        (void)co_await wait_for_end(true);
+    }
+    co_await asio::this_coro::throw_if_cancelled(throws);
+    gone_.store(true, std::memory_order_release);
+    say(fmt::format("not listening on {} any more", local_address()));
+    co_return clean;
+}
+
+std::shared_ptr<stream_server::implementation::live> stream_server::implementation::make_live(int fd) {
+    owned_fd socket{fd};
+    const connection_observer* const observer = options_.on_state ? &options_.on_state : nullptr;
+    if (owned()) {
+        worker& home = *workers_[next_worker_.fetch_add(1, std::memory_order_relaxed) % workers_.size()];
+        return std::make_shared<live>(home.context.get_executor(), make_polled_stream(std::move(socket), *home.sockets), observer);
+    }
+    const asio::any_io_executor strand = asio::make_strand(*context_);
+    asio::generic::stream_protocol::socket assigned{strand};
+    const bool internet = !is_unix(where_.kind);
+    assigned.assign(protocol{acceptor_->endpoint().protocol().family(), internet ? IPPROTO_TCP : 0}, socket.get());
+    (void)socket.release();
+    return std::make_shared<live>(strand, make_socket_stream(std::move(assigned)), observer);
+}
+
+void stream_server::implementation::accepted(int fd) {
+    const auto who = make_live(fd);
+    {
+        const std::lock_guard lock{mutex_};
+        if (deadline_ || lives_.size() >= options_.max_connections) return;  // it closes
+        lives_.insert(who);
+        ++tasks_;
+    }
+    open_.fetch_add(1, std::memory_order_acq_rel);
+    auto ended = [self = shared_from_this(), who](std::exception_ptr failure) { self->connection_ended(who, failure); };
+    try {
+        asio::co_spawn(who->executor, serve_connection(who),
+                       asio::bind_cancellation_slot(who->cancel.slot(), std::move(ended)));
+    } catch (...) {  // no memory; its thread has not seen it yet
+        forget(who);
+        throw;
+    }
+}
+
+asio::awaitable<void> stream_server::implementation::serve_connection(std::shared_ptr<live> who) {
+    who->client.tell(connection_state::opened);
+    if (options_.authorize && !options_.authorize(who->client)) co_return;
+    who->client.tell(connection_state::handler);
+    co_await handler_(who->client);
+}
+
+/// On the connection's executor.
+void stream_server::implementation::connection_ended(const std::shared_ptr<live>& who, const std::exception_ptr& failure) {
+    const bool was_open = who->client.is_open();
+    who->client.close();
+    if (failure && was_open) {
+        if (options_.on_error) {
+            guarded("on_error", [&] { options_.on_error(failure); });
+        } else {
+            guarded("the handler of a connection", [&] { std::rethrow_exception(failure); });
+        }
+    }
+    forget(who);
+}
+
+void stream_server::implementation::forget(const std::shared_ptr<live>& who) {
+    open_.fetch_sub(1, std::memory_order_acq_rel);
+    const std::lock_guard lock{mutex_};
+    lives_.erase(who);
+    if (--tasks_ == 0) resume_waiter_locked();
+}
+
+void stream_server::implementation::task_ended() {
+    const std::lock_guard lock{mutex_};
+    if (--tasks_ == 0) resume_waiter_locked();
+}
+
+void stream_server::implementation::resume_waiter_locked() {
+    if (waiter_) std::exchange(waiter_, nullptr)->resume();
+}
+
+asio::awaitable<void> stream_server::implementation::watch_idle() {
+    const duration step = std::clamp<duration>(options_.idle_timeout / 8, std::chrono::milliseconds{1}, std::chrono::seconds{1});
+    steady_timer timer{co_await asio::this_coro::executor};
+    while (running()) {
+        timer.expires_after(step);
+        std::error_code ec;
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        std::vector<std::shared_ptr<live>> idle;
+        {
+            const std::lock_guard lock{mutex_};
+            for (const auto& each : lives_) {
+                if (each->client.idle_time() >= options_.idle_timeout) idle.push_back(each);
+            }
+        }
+        for (auto& each : idle) {
+            on_its_thread(std::move(each), [limit = options_.idle_timeout](live& which) {
+                if (which.client.idle_time() >= limit) which.client.close();
+            });
+        }
+    }
+}
+
+void stream_server::implementation::shutdown(time_point deadline) {
+    const std::lock_guard lock{mutex_};
+    deadline_ = std::min(deadline_.value_or(time_point::max()), deadline);
+    resume_waiter_locked();
+}
+
+asio::awaitable<void> stream_server::implementation::wait_for_shutdown() {
+    std::error_code ec;
+    co_await park(
+        [this](parked_ptr who) {
+            const std::lock_guard lock{mutex_};
+            if (deadline_) return false;
+            waiter_ = std::move(who);
+            return true;
+        },
+        ec);
+    const std::lock_guard lock{mutex_};
+    waiter_ = nullptr;
+    if (!deadline_) deadline_ = clock::now() + options_.drain_timeout;  // it was cancelled
+}
+
+/// False if the deadline passes before.
+asio::awaitable<bool> stream_server::implementation::wait_for_end(bool whatever_it_takes) {
+    steady_timer timer{co_await asio::this_coro::executor};
+    for (;;) {
+        std::error_code ec;
+        co_await park(
+            [&](parked_ptr who) {
+                const std::lock_guard lock{mutex_};
+                if (tasks_ == 0) return false;
+                if (!whatever_it_takes) {
+                    if (*deadline_ <= clock::now()) return false;
+                    timer.expires_at(*deadline_);
+                    timer.async_wait([who](std::error_code failed) {
+                        if (!failed) who->resume();
+                    });
+                }
+                waiter_ = std::move(who);
+                return true;
+            },
+            ec);
+        timer.cancel();
+        const std::lock_guard lock{mutex_};
+        waiter_ = nullptr;
+        if (ec) deadline_ = time_point::min();  // cancelled once more
+        if (tasks_ == 0) co_return true;
+        if (!whatever_it_takes && *deadline_ <= clock::now()) co_return false;
+    }
+}
+
+void stream_server::implementation::cut_all() {
+    std::vector<std::shared_ptr<live>> all;
+    {
+        const std::lock_guard lock{mutex_};
+        all.assign(lives_.begin(), lives_.end());
+    }
+    for (auto& each : all) {
+        on_its_thread(std::move(each), [](live& which) {
+            which.client.close();
+            which.cancel.emit(asio::cancellation_type::terminal);
+        });
+    }
+}
+
+stream_server::stream_server(std::string_view where, handler serve, stream_server_options options)
+    : stream_server{address::parse(where), std::move(serve), std::move(options)} {}
+
+stream_server::stream_server(address where, handler serve, stream_server_options options)
+    : implementation_{std::make_shared<implementation>(std::move(where), std::move(serve), std::move(options), nullptr)} {}
+
+stream_server::stream_server(asio::io_context& context, std::string_view where, handler serve, stream_server_options options)
+    : stream_server{context, address::parse(where), std::move(serve), std::move(options)} {}
+
+stream_server::stream_server(asio::io_context& context, address where, handler serve, stream_server_options options)
+    : implementation_{std::make_shared<implementation>(std::move(where), std::move(serve), std::move(options), &context)} {}
+
+stream_server::~stream_server() = default;
+
+void stream_server::listen() { implementation_->listen(); }
+bool stream_server::run() { return implementation_->run(); }
+asio::awaitable<bool> stream_server::serve() { return implementation_->serve(); }
+void stream_server::shutdown(time_point deadline) { implementation_->shutdown(deadline); }
+std::size_t stream_server::open_connections() const noexcept { return implementation_->open(); }
+bool stream_server::is_running() const noexcept { return implementation_->running(); }
+bool stream_server::is_gone() const noexcept { return implementation_->gone(); }
+std::string stream_server::local_address() const { return implementation_->local_address(); }
+
+}  // namespace kephas

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <kephas/base/clock.hpp>
+#include <kephas/base/logger.hpp>
+
+#include <kephas/net/address.hpp>
+#include <kephas/net/connection.hpp>
+#include <kephas/net/unix_socket_file.hpp>
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace kephas {
+
+/// What a `stream_server` may be told. None of the callbacks runs under a lock, and what one throws is logged, no more.
+struct stream_server_options {
+    unsigned threads = 1;                    ///< Of `run()`; 0: as many as there are cores.
+    std::size_t max_connections = 16 * 1024;  ///< Those above are closed at once.
+    /// A connection on which nothing was read or written for so long is closed. Zero: never.
+    duration idle_timeout = duration::zero();
+    /// How long connections may take to end after SIGINT or SIGTERM has ended `run()`.
+    duration drain_timeout = std::chrono::seconds{25};
+    unix_socket_access access{};  ///< Who may connect to a Unix socket.
+    /// Whether a connection is served: its peer's credentials, say. On the connection's thread, before the handler.
+    std::function<bool(const connection&)> authorize{};
+    connection_observer on_state{};  ///< On the connection's thread.
+    /// What a handler has thrown, other than because its connection was closed; on the connection's thread.
+    std::function<void(const std::exception_ptr&)> on_error{};
+    std::function<void(std::string_view)> on_message{};  ///< "listening on tcp://127.0.0.1:8080", and when that ends.
+    logger log{};
+
+    /// Throws `std::invalid_argument` naming the option that cannot be.
+    void validate() const;
+};
+
+/// Listens on a TCP or Unix socket, and has a coroutine serve each connection:
+///
+///     kephas::stream_server server{"tcp://:8080", [](kephas::connection& client) -> asio::awaitable<void> {
+///         std::array<std::byte, 4096> buffer;
+///         while (const std::size_t size = co_await client.read_some(buffer)) co_await client.write(bytes_view{buffer}.first(size));
+///     }};
+///     server.run();
+///
+/// A connection is closed when its handler has returned or thrown. Each belongs to one thread, or one strand of the program's
+/// executor, so that its handler needs no lock for what is its own.
+/// Concurrency: any thread, except where it says otherwise. Once it has been shut down or closed it cannot be used again.
+class stream_server {
+public:
+    using handler = std::function<asio::awaitable<void>(connection& client)>;
+
+    /// With threads of its own, for `run()`. Throws `error{errc::invalid_address}`, `std::invalid_argument`.
+    stream_server(std::string_view where, handler serve, stream_server_options options = {});
+    stream_server(address where, handler serve, stream_server_options options = {});
+    /// In the program's context, for `serve()`, whoever runs that: each connection gets a strand.
+    stream_server(asio::io_context& context, std::string_view where, handler serve, stream_server_options options = {});
+    stream_server(asio::io_context& context, address where, handler serve, stream_server_options options = {});
+    stream_server(const stream_server&) = delete;
+    stream_server& operator=(const stream_server&) = delete;
+    /// Not before `run` has returned, or `serve` has completed.
+    ~stream_server();
+
+    /// Binds, so that `local_address()` is known; `run` and `serve` do it if it was not done. Throws `error`.
+    void listen();
+    /// Serves until `shutdown`, `close` or a SIGINT or SIGTERM, which is a shutdown within `drain_timeout`; the second one
+    /// closes. True if all handlers ended by themselves. Throws `error`; `errc::already_running` if it is used again.
+    bool run();
+    /// The same without signals. Cancellation: as a signal.
+    [[nodiscard]] asio::awaitable<bool> serve();
+
+    /// Accepts nothing more, and lets handlers come to their end; those that have not by `deadline` are cancelled, and their
+    /// connections closed. Returns at once.
+    void shutdown(time_point deadline);
+    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
+    /// Ends all connections at once.
+    void close() { shutdown(time_point::min()); }
+
+    [[nodiscard]] std::size_t open_connections() const noexcept;
+    /// Whether it accepts.
+    [[nodiscard]] bool is_running() const noexcept;
+    /// Whether it has ended, all connections included.
+    [[nodiscard]] bool is_gone() const noexcept;
+    /// "127.0.0.1:8080", "[::]:8080", the file or `@name` of a Unix socket; empty before `listen`.
+    [[nodiscard]] std::string local_address() const;
+
+private:
+    class implementation;
+    std::shared_ptr<implementation> implementation_;
+};
+
+}  // namespace kephas
