@@ -3,6 +3,7 @@
 
 #include <kephas/net/acceptor.hpp>
 #include <kephas/net/address.hpp>
+#include <kephas/net/error_codes.hpp>
 #include <kephas/net/steady_timer.hpp>
 
 #include <asio/dispatch.hpp>
@@ -55,7 +56,7 @@ acceptor::acceptor(const asio::any_io_executor& executor, const protocol::endpoi
     const std::string where = to_string(endpoint.data(), endpoint.size());
     const auto check = [&where](const std::error_code& ec) {
         if (ec == asio::error::address_in_use) throw error{errc::address_in_use, where};
-        if (ec) throw error{ec, where};
+        if (ec) throw error{unified(ec), where};
     };
     std::error_code ec;
     acceptor_.open(protocol{endpoint.protocol().family(), local ? 0 : IPPROTO_TCP}, ec);
