@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED."""
+"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED TCP-ECHO TCP-CLIENT UNIX-IPC."""
 import os
 import re
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
+import tempfile
 
 PATIENCE = 20
 
@@ -48,8 +50,8 @@ class Client:
 class Program:
     """A server that says where it listens."""
 
-    def __init__(self, path):
-        self.process = subprocess.Popen([path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def __enter__(self):
         signal.alarm(PATIENCE * 2)  # a program that hangs fails the test
@@ -120,6 +122,40 @@ def embed(path):
         assert 'drained: ' in rest, rest
 
 
+def tcp(echo, client):
+    with Program(echo, 'tcp://127.0.0.1:0') as program:
+        port, = program.ports(r'listening on tcp://127\.0\.0\.1:(\d+)')
+        done = subprocess.run([client, f'tcp://127.0.0.1:{port}'], capture_output=True, text=True, timeout=PATIENCE)
+        assert (done.returncode, done.stdout) == (0, 'Hello, server!\n'), done
+        assert 'all have left' in program.stop()
+    done = subprocess.run([client, f'tcp://127.0.0.1:{port}'], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1 and 'Connection refused' in done.stderr, done
+
+
+def unix(ipc):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'app.sock')
+        with Program(ipc, 'unix://' + path) as program:
+            assert program.process.stdout.readline() == f'listening on unix://{path}\n'
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(PATIENCE)
+                client.connect(path)
+                client.sendall(b'whoami\nup')
+                lines = client.makefile('rb')
+                assert lines.readline() == f'process {os.getpid()} of user {os.getuid()}\n'.encode()
+                client.sendall(b'time\n')
+                assert re.fullmatch(rb'connected for \d+ ms\n', lines.readline())
+                client.sendall(b'else\n')
+                assert lines.readline() == b'commands are whoami and uptime\n'
+                client.shutdown(socket.SHUT_WR)
+                assert lines.read() == b''
+            program.stop()
+        assert not os.path.exists(path)
+
+
 quickstart(sys.argv[1])
 embed(sys.argv[2])
+tcp(sys.argv[3], sys.argv[4])
+unix(sys.argv[5])
 print('the examples do what the README says')
