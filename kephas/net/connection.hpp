@@ -62,7 +62,7 @@ public:
     /// Completes when the kernel has taken all of it. Lifetime: the bytes stay until then.
     [[nodiscard]] asio::awaitable<void> write(bytes_view bytes);
     [[nodiscard]] asio::awaitable<void> write(std::string_view text) { return write(as_bytes(text)); }
-    /// One after the other, with as few system calls as there can be.
+    /// One after the other, with as few system calls as there can be. Lifetime: the array of parts stays, too.
     [[nodiscard]] asio::awaitable<void> write(std::span<const bytes_view> parts);
 
     /// Nothing more will be written: the peer sees the end of the stream (FIN), and may still send.
