@@ -1,3 +1,4 @@
+#include <support/run_coroutine.hpp>
 #include <support/temporary_folder.hpp>
 
 #include <kephas/base/error.hpp>
@@ -36,31 +37,11 @@ using namespace asio::experimental::awaitable_operators;
 
 namespace {
 
-/// Runs the coroutine to its end. What it throws is thrown here.
-void run(asio::io_context& context, asio::awaitable<void> task) {
-    std::exception_ptr failure;
-    bool done = false;
-    asio::co_spawn(context, std::move(task), [&](std::exception_ptr thrown) {
-        failure = std::move(thrown);
-        done = true;
-        context.stop();
-    });
-    context.restart();
-    context.run_for(20s);
-    if (failure) std::rethrow_exception(failure);
-    REQUIRE(done);
-}
-
 /// What connecting to `where` throws.
-error failure_of(asio::io_context& context, const std::string& where, duration timeout = 10s) {
-    try {
-        run(context, [](std::string text, duration limit) -> asio::awaitable<void> {
-            (void)co_await connect(address::parse(text), clock::now() + limit);
-        }(where, timeout));
-    } catch (const error& failure) {
-        return failure;
-    }
-    return error{std::error_code{}};
+error refusal(asio::io_context& context, const std::string& where, duration timeout = 10s) {
+    return failure_of(context, [](std::string text, duration limit) -> asio::awaitable<void> {
+        (void)co_await connect(address::parse(text), clock::now() + limit);
+    }(where, timeout));
 }
 
 asio::awaitable<void> echo(connection& client) {
@@ -139,18 +120,18 @@ TEST_CASE("a client talks to a server over TCP and over Unix sockets") {
 TEST_CASE("a connection that is refused is an error with the address") {
     asio::io_context context;
     const std::string where = "tcp://127.0.0.1:" + free_port();
-    const error failure = failure_of(context, where);
+    const error failure = refusal(context, where);
     CHECK(failure.code() == std::errc::connection_refused);
     CHECK(std::string{failure.what()}.find(where) != std::string::npos);
     const temporary_folder folder;
-    CHECK(failure_of(context, "unix://" + (folder / "none.sock").string()).code() == std::errc::no_such_file_or_directory);
-    CHECK(failure_of(context, "unix://@nobody-" + std::to_string(::getpid())).code() == std::errc::connection_refused);
+    CHECK(refusal(context, "unix://" + (folder / "none.sock").string()).code() == std::errc::no_such_file_or_directory);
+    CHECK(refusal(context, "unix://@nobody-" + std::to_string(::getpid())).code() == std::errc::connection_refused);
 }
 
 TEST_CASE("a name that nobody can have is an error with the name") {
     asio::io_context context;
     const std::string name = std::string(64, 'a') + ".example";  // a label has 63 bytes at most: nobody else is asked
-    const error failure = failure_of(context, "tcp://" + name + ":80");
+    const error failure = refusal(context, "tcp://" + name + ":80");
     CHECK(failure.code() == asio::error::host_not_found);
     CHECK(std::string{failure.what()}.find(name) != std::string::npos);
 }
@@ -159,10 +140,10 @@ TEST_CASE("the deadline ends an attempt that nobody answers, and has passed befo
     const full_listener nobody;
     asio::io_context context;
     const auto begin = clock::now();
-    CHECK(failure_of(context, nobody.where(), 50ms).code() == errc::timed_out);
+    CHECK(refusal(context, nobody.where(), 50ms).code() == errc::timed_out);
     CHECK(clock::now() - begin >= 50ms);
-    CHECK(failure_of(context, nobody.where(), -1s).code() == errc::timed_out);
-    CHECK(failure_of(context, nobody.where(), 50ms).code() == condition::timed_out);
+    CHECK(refusal(context, nobody.where(), -1s).code() == errc::timed_out);
+    CHECK(refusal(context, nobody.where(), 50ms).code() == condition::timed_out);
 }
 
 TEST_CASE("connecting can be cancelled") {
@@ -178,7 +159,7 @@ TEST_CASE("connecting can be cancelled") {
 
 TEST_CASE("what cannot be connected is refused") {
     asio::io_context context;
-    CHECK(failure_of(context, "tcp4://[::1]:1").code() == errc::invalid_address);
-    CHECK(failure_of(context, "tcp6://127.0.0.1:1").code() == errc::invalid_address);
-    CHECK(failure_of(context, "udp://127.0.0.1:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "tcp4://[::1]:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "tcp6://127.0.0.1:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "udp://127.0.0.1:1").code() == errc::invalid_address);
 }
