@@ -23,7 +23,8 @@ public:
     /// Takes one connection of a listening socket, as accept4(2) does: a descriptor that does not block, or -1 and errno.
     using accept_function = std::function<int(int listening)>;
 
-    /// Binds and listens. `access` is for Unix sockets with a file; `only_v6` for `[::]`, which takes IPv4 too otherwise. Throws `error`; `errc::address_in_use` among others.
+    /// Binds and listens. `access` is for Unix sockets with a file; `only_v6` for `[::]`, which takes IPv4 too otherwise.
+    /// Throws `error`; `errc::address_in_use` among others.
     acceptor(const asio::any_io_executor& executor, const protocol::endpoint& endpoint, const unix_socket_access& access = {},
              bool only_v6 = false);
     acceptor(const acceptor&) = delete;

@@ -5,11 +5,11 @@
 #include <kephas/net/parked.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
+#include <kephas/net/unix_endpoint.hpp>
 
 #include <asio/error.hpp>
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
@@ -40,11 +40,7 @@ void resume_at(steady_timer& timer, time_point deadline, const parked_ptr& who) 
 
 /// None, if there is a name to be looked up. This machine has the same addresses everywhere (RFC 6761 6.3).
 std::vector<protocol::endpoint> endpoints_without_looking(const address& where) {
-    if (is_unix(where.kind)) {
-        std::string path = where.path;
-        if (path.starts_with('@')) path.front() = '\0';
-        return {asio::local::stream_protocol::endpoint{path}};
-    }
+    if (is_unix(where.kind)) return {unix_endpoint(where.path)};
     std::vector<protocol::endpoint> all;
     if (where.host.empty() || where.host == "localhost") {
         if (where.kind != network::tcp4) all.emplace_back(tcp::endpoint{asio::ip::address_v6::loopback(), where.port});

@@ -164,7 +164,9 @@ asio::awaitable<std::string> connection::read_until(std::string_view delimiter, 
             ahead_.erase(0, end);
             co_return text;
         }
-        if (end != std::string::npos || ahead_.size() >= most) throw error{errc::too_big, fmt::format("the delimiter is not among the first {} bytes", most)};
+        if (end != std::string::npos || ahead_.size() >= most) {
+            throw error{errc::too_big, fmt::format("the delimiter is not among the first {} bytes", most)};
+        }
         searched = ahead_.size() - std::min(ahead_.size(), delimiter.size() - 1);
         std::array<std::byte, 4096> block;
         const std::size_t size = co_await read_from_stream(block);

@@ -37,8 +37,9 @@ using connection_observer = std::function<void(const connection& which, connecti
 ///     std::array<std::byte, 4096> buffer;
 ///     while (const std::size_t size = co_await client.read_some(buffer)) co_await client.write(bytes_view{buffer}.first(size));
 ///
-/// Errors: `error` (a `std::system_error`) with the system's code, to be compared with `std::errc`; `operation_aborted` after `close()` or a cancellation,
-/// `asio::error::eof` where the end of the stream comes too early, `errc::truncated` where TLS has not said that it is the end.
+/// Errors: `error` (a `std::system_error`) with the system's code, to be compared with `std::errc`; `operation_aborted` after
+/// `close()` or a cancellation, `asio::error::eof` where the end of the stream comes too early, `errc::truncated` where TLS has
+/// not said that it is the end.
 /// Cancellation: reads and writes end with `operation_aborted`; what has been read stays, a write may have sent a part.
 /// Concurrency: everything on its executor; one read and one write at a time.
 /// Lifetime: a connection must stay until what was begun on it has completed.

@@ -7,6 +7,7 @@
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/stream_server.hpp>
+#include <kephas/net/unix_endpoint.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/bind_cancellation_slot.hpp>
@@ -14,7 +15,6 @@
 #include <asio/co_spawn.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
@@ -60,11 +60,7 @@ asio::ip::address ip_to_listen_on(const address& where) {
 }
 
 std::unique_ptr<acceptor> bind(const asio::any_io_executor& executor, const address& where, const unix_socket_access& access) {
-    if (is_unix(where.kind)) {
-        std::string path = where.path;
-        if (path.starts_with('@')) path.front() = '\0';
-        return std::make_unique<acceptor>(executor, asio::local::stream_protocol::endpoint{path}, access);
-    }
+    if (is_unix(where.kind)) return std::make_unique<acceptor>(executor, unix_endpoint(where.path), access);
     const auto ip = ip_to_listen_on(where);
     const bool only_v6 = where.kind == network::tcp6;
     try {

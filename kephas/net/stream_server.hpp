@@ -20,7 +20,8 @@
 
 namespace kephas {
 
-/// What a `stream_server` may be told. None of the callbacks runs under a lock, and what one throws is logged, no more.
+/// What a `stream_server` may be told. None of the callbacks runs under a lock. What `authorize` throws counts as thrown by the
+/// handler; what `on_error` and `on_message` throw is logged, and what `on_state` throws is lost.
 struct stream_server_options {
     unsigned threads = 1;                    ///< Of `run()`; 0: as many as there are cores.
     std::size_t max_connections = 16 * 1024;  ///< Those above are closed at once.
