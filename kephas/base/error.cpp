@@ -16,10 +16,13 @@ public:
             case errc::not_reading: return "on_connect cannot wait for the client: nothing is read before it returns";
             case errc::already_running: return "server already running";
             case errc::address_in_use: return "the address is already in use";
-            case errc::invalid_address: return "not an address to listen on";
+            case errc::invalid_address: return "not an address";
             case errc::client_not_found: return "client not found";
             case errc::invalid_response: return "the peer answered with something that is not a JSON-RPC response";
             case errc::invalid_certificate: return "the certificate or key cannot be used";
+            case errc::certificate_expired: return "the server's certificate is not valid at this time";
+            case errc::certificate_name_mismatch: return "the server's certificate is for another name";
+            case errc::certificate_not_trusted: return "nobody who is trusted has issued the server's certificate";
             case errc::truncated: return "the TLS stream was cut off";
             case errc::too_big: return "more than the limit";
         }
@@ -34,6 +37,9 @@ public:
             case errc::timed_out: return condition::timed_out;
             case errc::invalid_response: return condition::protocol_violation;
             case errc::too_big: return condition::too_big;
+            case errc::certificate_expired:
+            case errc::certificate_name_mismatch:
+            case errc::certificate_not_trusted: return condition::unauthorized;
             default: return {value, *this};
         }
     }

@@ -21,6 +21,9 @@ enum class errc {
     client_not_found,   ///< No client with that id is connected.
     invalid_response,   ///< The peer answered a call with something that is not a JSON-RPC response.
     invalid_certificate,  ///< A certificate or key cannot be used; the text names the file and OpenSSL's reason.
+    certificate_expired,         ///< The server's certificate is not valid at this time: it has to be renewed, or a clock is wrong.
+    certificate_name_mismatch,   ///< The server's certificate is for other names: connect to one of those.
+    certificate_not_trusted,     ///< Nobody who is trusted has issued the server's certificate: name its CA, if it is yours.
     truncated,          ///< A TLS stream ended without its close_notify: look whether what came last is whole.
     too_big,            ///< More has come than the caller wants: read it in parts, or raise the limit.
 };

@@ -3,8 +3,10 @@
 #include <kephas/net/connect.hpp>
 #include <kephas/net/error_codes.hpp>
 #include <kephas/net/parked.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
+#include <kephas/net/tls_stream.hpp>
 #include <kephas/net/unix_endpoint.hpp>
 
 #include <asio/error.hpp>
@@ -91,6 +93,34 @@ asio::awaitable<std::vector<protocol::endpoint>> resolve(const address& where, t
     co_return std::move(shared->found);
 }
 
+/// What a connection has before it is connected: nothing but the address that is tried.
+class dialing final : public stream {
+public:
+    explicit dialing(const protocol::endpoint& where) : where_{to_string(where.data(), where.size())} {}
+
+    std::size_t read_some(read_buffer& /*buffer*/, std::error_code& ec) override { return refuse(ec); }
+    void wait_readable(read_waiter& /*who*/) override {}
+    std::size_t write_some(std::span<const bytes_view> /*buffers*/, std::error_code& ec) override { return refuse(ec); }
+    void wait_writable(std::function<void(std::error_code)> /*ready*/) override {}
+    void shutdown_send() noexcept override {}
+    void close() noexcept override {}
+    void abort() noexcept override {}
+    bool peer_gone() const noexcept override { return false; }
+    std::string remote_address() const override { return where_; }
+
+private:
+    static std::size_t refuse(std::error_code& ec) noexcept {
+        ec = asio::error::not_connected;
+        return 0;
+    }
+
+    std::string where_;
+};
+
+void tell_dialing(const protocol::endpoint& where, const connection_observer* observer) {
+    if (observer != nullptr) connection{std::make_unique<dialing>(where), observer}.tell(connection_state::dial);
+}
+
 /// Null, and the reason, if it fails.
 asio::awaitable<std::unique_ptr<stream>> connect_to(protocol::endpoint endpoint, time_point deadline, std::error_code& ec) {
     struct attempt {
@@ -124,20 +154,35 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(protocol::endpoint endpoint,
 
 }  // namespace
 
-asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline, const connection_observer* observer) {
+asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline, connect_options options) {
     if (is_datagram(where.kind)) throw error{errc::invalid_address, to_string(where) + ": datagrams are not connected like this"};
-    if (where.tls) throw error{errc::invalid_address, to_string(where) + ": TLS is not there yet"};
+    if (where.tls && !options.tls) options.tls = tls_client_context::standard();
     std::vector<protocol::endpoint> all = endpoints_without_looking(where);
     if (all.empty()) all = co_await resolve(where, deadline);
     std::error_code ec = asio::error::host_not_found;
-    for (std::size_t i = 0; i < all.size(); ++i) {
+    std::unique_ptr<stream> transport;
+    for (std::size_t i = 0; i < all.size() && !transport && ec != asio::error::operation_aborted; ++i) {
         const time_point now = clock::now();
         const duration share = (std::max(deadline, now) - now) / static_cast<int>(all.size() - i);
-        auto transport = co_await connect_to(all[i], now + share, ec);
-        if (transport) co_return std::make_unique<connection>(std::move(transport), observer);
-        if (ec == asio::error::operation_aborted) break;
+        tell_dialing(all[i], options.observer);
+        transport = co_await connect_to(all[i], now + share, ec);
     }
-    throw error{unified(ec), to_string(where)};
+    if (!transport) throw error{unified(ec), to_string(where)};
+    if (options.keep_alive > duration::zero()) socket_calls::keep_alive(transport->native_handle(), options.keep_alive);
+    if (options.prepare_socket) options.prepare_socket(transport->native_handle());
+    if (where.tls) {
+        const std::string_view host = where.host.empty() ? std::string_view{"localhost"} : std::string_view{where.host};
+        transport = make_tls_client_stream(std::move(transport), options.tls, host);
+    }
+    auto made = std::make_unique<connection>(std::move(transport), options.observer);
+    try {
+        co_await made->handshake(deadline);
+    } catch (const error& failure) {
+        made->close();
+        throw error{unified(failure.code()), to_string(where)};
+    }
+    made->tell(connection_state::opened);
+    co_return made;
 }
 
 }  // namespace kephas

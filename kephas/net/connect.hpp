@@ -4,26 +4,43 @@
 
 #include <kephas/net/address.hpp>
 #include <kephas/net/connection.hpp>
+#include <kephas/net/tls_client_context.hpp>
 
 #include <asio/awaitable.hpp>
 
+#include <chrono>
+#include <functional>
 #include <memory>
 
 namespace kephas {
 
-/// Connects to a TCP or Unix socket:
+/// How `connect` does it.
+struct connect_options {
+    /// Of `tls://` addresses: by default the server's certificate must be for the host, from whom the system trusts.
+    std::shared_ptr<const tls_client_context> tls{};
+    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE). Zero: never.
+    duration keep_alive = std::chrono::minutes{5};
+    std::function<void(int fd)> prepare_socket{};  ///< Called with the socket once it is connected, to set its options.
+    /// Told of everything that happens, `connection_state::dial` for each address first: the connection knows nothing then
+    /// but the address. Lifetime: as long as the connection.
+    const connection_observer* observer = nullptr;
+};
+
+/// Connects to a TCP, TLS or Unix socket:
 ///
 ///     const auto server = co_await kephas::connect(kephas::address::parse("tcp://example.org:7"), deadline);
 ///     co_await server->write("hello");
 ///
 /// A name is looked up, and its addresses are tried one after the other, in the order that the system gives (RFC 6724); what
-/// is left of the time is shared evenly by those that are left. Without a host it is this machine.
+/// is left of the time is shared evenly by those that are left. Without a host it is this machine. With TLS the handshake is
+/// done when this completes, and the server is who it should be.
 /// Errors: `error`, with `errc::timed_out` once `deadline` has passed, with the resolver's code for a name that is not known
 /// (`asio::error::host_not_found`, ...), with `operation_aborted` when it was cancelled, and otherwise with the system's code of
-/// the last address that was tried (`std::errc::connection_refused`, ...); `errc::invalid_address` for datagrams.
+/// the last address that was tried (`std::errc::connection_refused`, ...); with `errc::certificate_expired`,
+/// `certificate_name_mismatch` or `certificate_not_trusted`, which are `condition::unauthorized`, or the reason of OpenSSL's
+/// where TLS fails; with `errc::invalid_address` for datagrams.
 /// Cancellation: all types. Concurrency: the connection belongs to the executor of the coroutine that awaits this.
-/// Lifetime: `observer`, if there is one, stays as long as the connection.
 [[nodiscard]] asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline,
-                                                                   const connection_observer* observer = nullptr);
+                                                                   connect_options options = {});
 
 }  // namespace kephas

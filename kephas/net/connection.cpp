@@ -2,8 +2,11 @@
 
 #include <kephas/net/address.hpp>
 #include <kephas/net/connection.hpp>
+#include <kephas/net/slab_cache.hpp>
+#include <kephas/net/steady_timer.hpp>
 
 #include <asio/error.hpp>
+#include <asio/this_coro.hpp>
 
 #include <fmt/format.h>
 
@@ -111,30 +114,57 @@ std::size_t connection::take_ahead(mutable_bytes to) noexcept {
     return size;
 }
 
+/// What is there; 0 at the end, and if nothing is.
+std::size_t connection::read_now(mutable_bytes to) {
+    std::error_code ec;
+    read_buffer buffer{to, &slabs_of_threads(), {}};
+    const std::size_t size = stream_->read_some(buffer, ec);
+    drained_ = size < to.size();
+    if (size > 0) {
+        active_.store(clock::now(), std::memory_order_relaxed);
+        bytes_read_ += size;
+        tell(connection_state::read);
+    } else if (ec == asio::error::eof) {
+        ended_ = true;
+        tell(connection_state::close_read);
+    } else if (ec && ec != asio::error::would_block) {
+        fail(ec);
+    }
+    return size;
+}
+
 asio::awaitable<std::size_t> connection::read_from_stream(mutable_bytes to) {
-    if (to.empty() || ended_) co_return 0;
-    for (;;) {
+    if (to.empty()) co_return 0;
+    while (!ended_) {
         if (!open_) fail(asio::error::operation_aborted);
         if (!drained_ || stream_->pending()) {
-            std::error_code ec;
-            read_buffer buffer{to, nullptr, {}};
-            const std::size_t size = stream_->read_some(buffer, ec);
-            drained_ = size < to.size();
-            if (size > 0) {
-                active_.store(clock::now(), std::memory_order_relaxed);
-                bytes_read_ += size;
-                tell(connection_state::read);
-                co_return size;
-            }
-            if (ec == asio::error::eof) {
-                ended_ = true;
-                tell(connection_state::close_read);
-                co_return 0;
-            }
-            if (ec && ec != asio::error::would_block) fail(ec);
+            if (const std::size_t size = read_now(to); size > 0 || ended_) co_return size;
         }
         co_await wait_readable();
         drained_ = false;
+    }
+    co_return 0;
+}
+
+asio::awaitable<void> connection::handshake(time_point deadline) {
+    if (!stream_->handshaking()) co_return;
+    if (!self_) self_ = std::make_shared<connection*>(this);
+    steady_timer timer{co_await asio::this_coro::executor};
+    if (deadline != time_point::max()) {
+        timer.expires_at(deadline);
+        timer.async_wait([self = self_](std::error_code ec) {
+            if (ec || *self == nullptr || !(*self)->stream_->handshaking()) return;
+            if ((*self)->reader_.suspended()) (*self)->reader_.resume(errc::timed_out);
+        });
+    }
+    while (stream_->handshaking()) {
+        if (!open_) fail(asio::error::operation_aborted);
+        if (ended_) fail(asio::error::eof);
+        co_await wait_readable();
+        drained_ = false;
+        std::array<std::byte, 1024> behind;  // what came with the last message of the handshake
+        const std::size_t size = read_now(behind);
+        ahead_.append(reinterpret_cast<const char*>(behind.data()), size);
     }
 }
 
@@ -194,7 +224,8 @@ asio::awaitable<void> connection::write(std::span<const bytes_view> parts) {
     std::array<bytes_view, 1> begun{};  // the part of which some has been written
     for (;;) {
         while (begun.front().empty() && !parts.empty() && parts.front().empty()) parts = parts.subspan(1);
-        if (begun.front().empty() && parts.empty()) co_return;
+        const bool taken = begun.front().empty() && parts.empty();
+        if (taken && !stream_->holds_output()) co_return;
         if (!open_) fail(asio::error::operation_aborted);
         const std::span<const bytes_view> now = begun.front().empty() ? parts : std::span<const bytes_view>{begun};
         std::error_code ec;
@@ -222,7 +253,7 @@ asio::awaitable<void> connection::write(std::span<const bytes_view> parts) {
 }
 
 void connection::shutdown_write() {
-    if (!open_) return;
+    if (!open_ || std::exchange(write_ended_, true)) return;
     stream_->shutdown_send();
     tell(connection_state::close_write);
 }
@@ -233,7 +264,7 @@ void connection::discard_input() noexcept {
         std::array<std::byte, 16 * 1024> nowhere;
         std::error_code ec;
         for (int i = 0; i < 64 && !ec; ++i) {
-            read_buffer buffer{nowhere, nullptr, {}};
+            read_buffer buffer{nowhere, &slabs_of_threads(), {}};
             (void)stream_->read_some(buffer, ec);
         }
     } catch (...) {  // it closes all the same
@@ -242,6 +273,7 @@ void connection::discard_input() noexcept {
 
 void connection::close() {
     if (!std::exchange(open_, false)) return;
+    if (!write_ended_) stream_->shutdown_send();  // which says in TLS that this is the end
     if (!ended_) discard_input();
     stream_->close();
     tell(connection_state::closed);

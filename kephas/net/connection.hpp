@@ -52,6 +52,10 @@ public:
     connection& operator=(const connection&) = delete;
     ~connection();
 
+    /// Waits until the TLS handshake is done, if there is one: servers and `connect` do, before anybody reads or writes.
+    /// Errors: `errc::timed_out` at `deadline`; those of `make_tls_client_stream`, or the reason of OpenSSL's.
+    [[nodiscard]] asio::awaitable<void> handshake(time_point deadline = time_point::max());
+
     /// What has arrived, at least one byte and at most `to.size()`; 0 when the peer has ended its side.
     [[nodiscard]] asio::awaitable<std::size_t> read_some(mutable_bytes to);
     /// As many bytes as there is room for. Errors: `eof` when the stream ends before that.
@@ -81,6 +85,8 @@ public:
     /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none.
     [[nodiscard]] const std::string& local_address() const noexcept { return local_; }
     [[nodiscard]] const std::string& remote_address() const noexcept { return remote_; }
+    /// The socket, for its options; -1 if there is none, and once it is closed.
+    [[nodiscard]] int native_handle() const noexcept { return stream_->native_handle(); }
     /// Of a Unix socket.
     [[nodiscard]] const std::optional<kephas::peer_credentials>& peer_credentials() const noexcept { return credentials_; }
     /// What the TLS handshake has agreed on; nothing without TLS.
@@ -94,6 +100,7 @@ private:
     void readable() noexcept override;
     void discard_input() noexcept;
     [[nodiscard]] std::size_t take_ahead(mutable_bytes to) noexcept;
+    [[nodiscard]] std::size_t read_now(mutable_bytes to);
     [[nodiscard]] asio::awaitable<std::size_t> read_from_stream(mutable_bytes to);
     [[nodiscard]] asio::awaitable<void> wait_readable();
     [[nodiscard]] asio::awaitable<void> wait_writable();
@@ -112,9 +119,10 @@ private:
     bool drained_ = true;           // the last read took less than it might have: the next one would find nothing
     bool stream_waits_ = false;     // it will call `readable`, whether a coroutine waits for that or not
     bool ended_ = false;            // by the peer
+    bool write_ended_ = false;      // by us
     resumer reader_;
     resumer writer_;
-    std::shared_ptr<connection*> self_;  // for a wait to write that may end after this
+    std::shared_ptr<connection*> self_;  // for waits that may end after this
 };
 
 }  // namespace kephas

@@ -58,4 +58,7 @@ private:
     std::atomic<std::uint64_t> allocated_{0};
 };
 
+/// A cache for each thread that reads, for connections that belong to no shard. Any thread.
+[[nodiscard]] slab_lender& slabs_of_threads() noexcept;
+
 }  // namespace kephas

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -38,6 +40,20 @@ ssize_t attempt(Call call, std::error_code& ec) noexcept {
 void send_at_once(int fd) noexcept {
     const int on = 1;
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+void keep_alive(int fd, duration idle) noexcept {
+    static constexpr int probes = 4;
+    static constexpr std::int64_t longest = 32'767;  // MAX_TCP_KEEPIDLE
+    const auto seconds = std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(idle).count(), 1, longest);
+    const int after = static_cast<int>(seconds);
+    const int interval = std::max(1, after / probes);
+    const int on = 1;
+    // The times first: on a socket that is no TCP they fail, and so does nothing else.
+    if (::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after, sizeof(after)) != 0) return;
+    (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+    (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
 std::size_t read_some(int fd, read_buffer& buffer, std::error_code& ec) {

@@ -55,6 +55,9 @@ public:
     [[nodiscard]] virtual bool pending() const noexcept { return false; }
     /// Hands to the kernel what it takes at once and never waits; `would_block` when it takes nothing.
     [[nodiscard]] virtual std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) = 0;
+    /// Whether something that `write_some` took is still here, because the kernel did not take it: `wait_writable` waits for
+    /// that, and to close the stream before is to lose it.
+    [[nodiscard]] virtual bool holds_output() const noexcept { return false; }
     /// Calls `ready` on the stream's executor once writing may succeed, or with the error that ended the wait.
     virtual void wait_writable(std::function<void(std::error_code)> ready) = 0;
 
@@ -73,6 +76,8 @@ public:
     [[nodiscard]] virtual std::string remote_address() const = 0;
     /// The descriptor below, for what it is and its options; -1 if there is none, and once it is closed.
     [[nodiscard]] virtual int native_handle() const noexcept { return -1; }
+    /// Whether nothing can be written yet, because a handshake goes on: reading does that, and gives nothing meanwhile.
+    [[nodiscard]] virtual bool handshaking() const noexcept { return false; }
     /// What the TLS handshake has agreed on; nothing before it is done, and for a stream without TLS.
     [[nodiscard]] virtual std::optional<tls_info> tls() const { return std::nullopt; }
 };

@@ -1,12 +1,15 @@
 #include <kephas/base/error.hpp>
 
 #include <kephas/net/acceptor.hpp>
+#include <kephas/net/certificate_keeper.hpp>
 #include <kephas/net/owned_fd.hpp>
 #include <kephas/net/parked.hpp>
 #include <kephas/net/poller.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/stream_server.hpp>
+#include <kephas/net/tls_stream.hpp>
 #include <kephas/net/unix_endpoint.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -73,6 +76,11 @@ std::unique_ptr<acceptor> bind(const asio::any_io_executor& executor, const addr
     }
 }
 
+std::string tls_without_tls(const address& where) {
+    if (is_unix(where.kind)) return fmt::format("\"{}\": there is no TLS over Unix sockets", to_string(where));
+    return fmt::format("\"{}\": certificates are given, but the address is not tls://", to_string(where));
+}
+
 }  // namespace
 
 void stream_server_options::validate() const {
@@ -81,6 +89,8 @@ void stream_server_options::validate() const {
     };
     require(max_connections > 0, "max_connections is 0: nobody could connect");
     require(idle_timeout >= duration::zero(), "idle_timeout is negative");
+    require(keep_alive >= duration::zero(), "keep_alive is negative");
+    require(handshake_timeout >= duration::zero(), "handshake_timeout is negative");
     require(drain_timeout >= duration::zero(), "drain_timeout is negative");
     require((access.mode & ~mode_t{0777}) == 0, "access.mode has bits that are no rights of a file");
 }
@@ -94,7 +104,8 @@ public:
         if (is_datagram(where_.kind)) {
             throw error{errc::invalid_address, fmt::format("\"{}\": datagrams have a server of their own", to_string(where_))};
         }
-        if (where_.tls) throw error{errc::invalid_address, fmt::format("\"{}\": TLS needs certificates", to_string(where_))};
+        if (where_.tls) check_tls_options(options_.tls);
+        else if (!options_.tls.certificates.empty()) throw std::invalid_argument{tls_without_tls(where_)};
         if (context_ != nullptr) return;
         const unsigned threads = options_.threads > 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
         for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<worker>());
@@ -108,6 +119,7 @@ public:
     asio::awaitable<bool> serve();
     void shutdown(time_point deadline);
     void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
+    certificate_reload reload_certificates();
 
     [[nodiscard]] bool owned() const noexcept { return context_ == nullptr; }
     [[nodiscard]] std::size_t open() const noexcept { return open_.load(std::memory_order_acquire); }
@@ -127,6 +139,7 @@ private:
         asio::any_io_executor executor;
         connection client;
         asio::cancellation_signal cancel;
+        bool ready = false;  // its TLS handshake is done
     };
 
     /// Where it also ends, if this is the last that knows it.
@@ -167,6 +180,8 @@ private:
 
     mutable std::mutex mutex_;
     std::unique_ptr<acceptor> acceptor_;
+    certificate_counters certificate_counters_;
+    std::shared_ptr<certificate_keeper> certificates_;  // null without TLS
     std::unordered_set<std::shared_ptr<live>> lives_;
     std::size_t tasks_ = 0;  // coroutines that have not ended: connections, the accept loop
     std::optional<time_point> deadline_;  // of the shutdown
@@ -199,8 +214,9 @@ void stream_server::implementation::listen() {
     {
         const std::lock_guard lock{mutex_};
         if (acceptor_) return;
+        if (where_.tls) certificates_ = std::make_shared<certificate_keeper>(options_.tls, certificate_counters_, options_.log);
         acceptor_ = bind(main_executor(), where_, options_.access);
-        text = fmt::format("listening on {}://{}", to_string(where_.kind),
+        text = fmt::format("listening on {}://{}", where_.tls ? "tls" : to_string(where_.kind),
                            to_string(acceptor_->endpoint().data(), acceptor_->endpoint().size()));
     }
     say(text);
@@ -209,6 +225,15 @@ void stream_server::implementation::listen() {
 std::string stream_server::implementation::local_address() const {
     const std::lock_guard lock{mutex_};
     return acceptor_ ? to_string(acceptor_->endpoint().data(), acceptor_->endpoint().size()) : std::string{};
+}
+
+certificate_reload stream_server::implementation::reload_certificates() {
+    std::shared_ptr<certificate_keeper> certificates;
+    {
+        const std::lock_guard lock{mutex_};
+        certificates = certificates_;
+    }
+    return certificates ? certificates->reload() : certificate_reload{};
 }
 
 void stream_server::implementation::begin() {
@@ -268,9 +293,10 @@ asio::awaitable<bool> stream_server::implementation::serve_once() {
     if (before != asio::cancellation_type::none) shutdown(options_.drain_timeout);
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+    const bool watches_idle = options_.idle_timeout > duration::zero();
     {
         const std::lock_guard lock{mutex_};
-        tasks_ = options_.idle_timeout > duration::zero() ? 2 : 1;
+        tasks_ = 1U + (watches_idle ? 1U : 0U) + (certificates_ ? 1U : 0U);
     }
     const auto self = shared_from_this();
     const auto ended = [self](const std::exception_ptr& failure) {
@@ -279,11 +305,13 @@ asio::awaitable<bool> stream_server::implementation::serve_once() {
     };
     running_.store(true, std::memory_order_release);
     asio::co_spawn(acceptor_->executor(), acceptor_->accept([this](int fd) { accepted(fd); }, options_.log), ended);
-    if (options_.idle_timeout > duration::zero()) asio::co_spawn(acceptor_->executor(), watch_idle(), ended);
+    if (watches_idle) asio::co_spawn(acceptor_->executor(), watch_idle(), ended);
+    if (certificates_) asio::co_spawn(acceptor_->executor(), certificates_->watch(), ended);
     co_await wait_for_shutdown();
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     running_.store(false, std::memory_order_release);
     acceptor_->stop();
+    if (certificates_) certificates_->stop_watching(acceptor_->executor());
     const bool clean = co_await wait_for_end(false);
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     if (!clean) {
@@ -299,16 +327,22 @@ asio::awaitable<bool> stream_server::implementation::serve_once() {
 std::shared_ptr<stream_server::implementation::live> stream_server::implementation::make_live(int fd) {
     owned_fd socket{fd};
     const connection_observer* const observer = options_.on_state ? &options_.on_state : nullptr;
+    if (options_.keep_alive > duration::zero()) socket_calls::keep_alive(socket.get(), options_.keep_alive);
+    if (options_.prepare_socket) options_.prepare_socket(socket.get());
+    const auto secured = [this](std::unique_ptr<stream> transport) {
+        return certificates_ ? make_tls_stream(std::move(transport), certificates_->current()) : std::move(transport);
+    };
     if (owned()) {
         worker& home = *workers_[next_worker_.fetch_add(1, std::memory_order_relaxed) % workers_.size()];
-        return std::make_shared<live>(home.context.get_executor(), make_polled_stream(std::move(socket), *home.sockets), observer);
+        return std::make_shared<live>(home.context.get_executor(), secured(make_polled_stream(std::move(socket), *home.sockets)),
+                                      observer);
     }
     const asio::any_io_executor strand = asio::make_strand(*context_);
     asio::generic::stream_protocol::socket assigned{strand};
     const bool internet = !is_unix(where_.kind);
     assigned.assign(protocol{acceptor_->endpoint().protocol().family(), internet ? IPPROTO_TCP : 0}, socket.get());
     (void)socket.release();
-    return std::make_shared<live>(strand, make_socket_stream(std::move(assigned)), observer);
+    return std::make_shared<live>(strand, secured(make_socket_stream(std::move(assigned))), observer);
 }
 
 void stream_server::implementation::accepted(int fd) {
@@ -332,6 +366,11 @@ void stream_server::implementation::accepted(int fd) {
 
 asio::awaitable<void> stream_server::implementation::serve_connection(std::shared_ptr<live> who) {
     who->client.tell(connection_state::opened);
+    if (certificates_) {
+        const bool limited = options_.handshake_timeout > duration::zero();
+        co_await who->client.handshake(limited ? clock::now() + options_.handshake_timeout : time_point::max());
+        who->ready = true;
+    }
     if (options_.authorize && !options_.authorize(who->client)) co_return;
     who->client.tell(connection_state::handler);
     co_await handler_(who->client);
@@ -344,7 +383,7 @@ void stream_server::implementation::connection_ended(const std::shared_ptr<live>
     if (failure && was_open) {
         if (options_.on_error) {
             guarded("on_error", [&] { options_.on_error(failure); });
-        } else {
+        } else if (!certificates_ || who->ready) {
             guarded("the handler of a connection", [&] { std::rethrow_exception(failure); });
         }
     }
@@ -470,6 +509,7 @@ stream_server::~stream_server() = default;
 void stream_server::listen() { implementation_->listen(); }
 bool stream_server::run() { return implementation_->run(); }
 asio::awaitable<bool> stream_server::serve() { return implementation_->serve(); }
+certificate_reload stream_server::reload_certificates() { return implementation_->reload_certificates(); }
 void stream_server::shutdown(time_point deadline) { implementation_->shutdown(deadline); }
 std::size_t stream_server::open_connections() const noexcept { return implementation_->open(); }
 bool stream_server::is_running() const noexcept { return implementation_->running(); }

@@ -4,7 +4,9 @@
 #include <kephas/base/logger.hpp>
 
 #include <kephas/net/address.hpp>
+#include <kephas/net/certificate_reload.hpp>
 #include <kephas/net/connection.hpp>
+#include <kephas/net/tls_options.hpp>
 #include <kephas/net/unix_socket_file.hpp>
 
 #include <asio/awaitable.hpp>
@@ -29,11 +31,18 @@ struct stream_server_options {
     duration idle_timeout = duration::zero();
     /// How long connections may take to end after SIGINT or SIGTERM has ended `run()`.
     duration drain_timeout = std::chrono::seconds{25};
+    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE). Zero: never.
+    duration keep_alive = std::chrono::minutes{5};
+    /// Called with each socket that was accepted, to set its options; on the thread that accepts. If it throws, that one is closed.
+    std::function<void(int fd)> prepare_socket{};
     unix_socket_access access{};  ///< Who may connect to a Unix socket.
+    tls_options tls{};            ///< Certificates of `tls://`, and what is asked of the clients.
+    duration handshake_timeout = std::chrono::seconds{10};  ///< For TLS. Zero: none.
     /// Whether a connection is served: its peer's credentials, say. On the connection's thread, before the handler.
     std::function<bool(const connection&)> authorize{};
     connection_observer on_state{};  ///< On the connection's thread.
-    /// What a handler has thrown, other than because its connection was closed; on the connection's thread.
+    /// What a handler has thrown, other than because its connection was closed, and why a TLS handshake has failed; on the
+    /// connection's thread.
     std::function<void(const std::exception_ptr&)> on_error{};
     std::function<void(std::string_view)> on_message{};  ///< "listening on tcp://127.0.0.1:8080", and when that ends.
     logger log{};
@@ -42,7 +51,7 @@ struct stream_server_options {
     void validate() const;
 };
 
-/// Listens on a TCP or Unix socket, and has a coroutine serve each connection:
+/// Listens on a TCP, TLS or Unix socket, and has a coroutine serve each connection:
 ///
 ///     kephas::stream_server server{"tcp://:8080", [](kephas::connection& client) -> asio::awaitable<void> {
 ///         std::array<std::byte, 4096> buffer;
@@ -57,7 +66,8 @@ class stream_server {
 public:
     using handler = std::function<asio::awaitable<void>(connection& client)>;
 
-    /// With threads of its own, for `run()`. Throws `error{errc::invalid_address}`, `std::invalid_argument`.
+    /// With threads of its own, for `run()`. Throws `error{errc::invalid_address}`, `std::invalid_argument`; certificates are
+    /// read by `listen`.
     stream_server(std::string_view where, handler serve, stream_server_options options = {});
     stream_server(address where, handler serve, stream_server_options options = {});
     /// In the program's context, for `serve()`, whoever runs that: each connection gets a strand.
@@ -75,6 +85,11 @@ public:
     bool run();
     /// The same without signals. Cancellation: as a signal.
     [[nodiscard]] asio::awaitable<bool> serve();
+
+    /// Has new connections use the certificates that the files hold now, if they are valid and fit together; those before stay
+    /// in use otherwise. Without a call it happens after `tls_options::watch_interval`, on the thread that accepts.
+    /// Blocks while the disk works, and for `tls_options::reload_patience` when the files do not fit together.
+    certificate_reload reload_certificates();
 
     /// Accepts nothing more, and lets handlers come to their end; those that have not by `deadline` are cancelled, and their
     /// connections closed. Returns at once.

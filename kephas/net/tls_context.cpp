@@ -1,5 +1,6 @@
 #include <kephas/base/error.hpp>
 
+#include <kephas/net/tls_client_context.hpp>
 #include <kephas/net/tls_context.hpp>
 
 #include <fmt/format.h>
@@ -155,6 +156,11 @@ credential make_credential(const tls_certificate& from, const tls_material::pair
     return made;
 }
 
+void show(SSL_CTX* context, const credential& what, const std::string& where) {
+    ERR_clear_error();
+    if (SSL_CTX_use_cert_and_key(context, what.leaf.get(), what.key.get(), what.chain.get(), 1) != 1) refuse_with_reason(where);
+}
+
 /// Adds one that may be used besides the others: a connection shows one of each type of key at most.
 void add_if_new_type(credential_list& list, const credential& one) {
     const int type = EVP_PKEY_get_base_id(one.key.get());
@@ -171,14 +177,33 @@ std::string wire_form(const std::vector<std::string>& protocols) {  // RFC 7301 
     return wire;
 }
 
-owned<SSL_CTX> make_native() {
-    auto made = own(SSL_CTX_new(TLS_server_method()));
+void require(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument{what};
+}
+
+void check_alpn(const std::vector<std::string>& protocols) {
+    std::size_t wire_size = 0;
+    for (const std::string& each : protocols) {
+        require(!each.empty() && each.size() <= 255, "tls.alpn: a protocol has 1 to 255 bytes");
+        wire_size += each.size() + 1;
+    }
+    require(wire_size <= 65'535, "tls.alpn: too many protocols");
+}
+
+owned<SSL_CTX> make_native(const SSL_METHOD* role, tls_version oldest) {
+    auto made = own(SSL_CTX_new(role));
     SSL_CTX_set_options(made.get(), SSL_OP_NO_RENEGOTIATION);
     // An idle connection owns no buffers; a chain is what the file says, not what OpenSSL finds among the client CAs.
     SSL_CTX_set_mode(made.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+    SSL_CTX_set_min_proto_version(made.get(), oldest == tls_version::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    SSL_CTX_set_session_cache_mode(made.get(), SSL_SESS_CACHE_OFF);
+    return made;
+}
+
+owned<SSL_CTX> make_server(tls_version oldest) {
+    auto made = make_native(TLS_server_method(), oldest);
     // Sessions are resumed with tickets. Their keys are this context's own: a client that was verified under other
     // rules is verified again.
-    SSL_CTX_set_session_cache_mode(made.get(), SSL_SESS_CACHE_OFF);
     static constexpr std::string_view name = "kephas";
     SSL_CTX_set_session_id_context(made.get(), reinterpret_cast<const unsigned char*>(name.data()), name.size());
     return made;
@@ -220,10 +245,7 @@ tls_material tls_material::read(const tls_options& options) {
 }
 
 void check_tls_options(const tls_options& options) {
-    const auto require = [](bool holds, const char* what) {
-        if (!holds) throw std::invalid_argument{what};
-    };
-    require(!options.certificates.empty(), "tls.certificates: wss:// and https:// need at least one");
+    require(!options.certificates.empty(), "tls.certificates: a listener that speaks TLS needs at least one");
     for (const tls_certificate& each : options.certificates) {
         require(!each.certificate.empty(), "tls.certificates: a certificate is missing");
         require(!each.key.empty(), "tls.certificates: a key is missing");
@@ -232,12 +254,7 @@ void check_tls_options(const tls_options& options) {
             "tls.client_ca is needed to verify the certificates of clients");
     require(options.clients != client_certificates::none || options.client_ca.empty(),
             "tls.client_ca is given, but tls.clients asks for no certificates");
-    std::size_t wire_size = 0;
-    for (const std::string& each : options.alpn) {
-        require(!each.empty() && each.size() <= 255, "tls.alpn: a protocol has 1 to 255 bytes");
-        wire_size += each.size() + 1;
-    }
-    require(wire_size <= 65'535, "tls.alpn: too many protocols");
+    check_alpn(options.alpn);
     require(options.watch_interval >= duration::zero(), "tls.watch_interval is negative");
     require(options.reload_patience >= duration::zero(), "tls.reload_patience is negative");
 }
@@ -258,13 +275,11 @@ struct tls_context::implementation {
     credential_list standard;
     std::unordered_map<std::string, credential_list> by_name;  // with wildcards as they are written: "*.example.com"
     std::string alpn;
-    owned<SSL_CTX> native = make_native();
+    owned<SSL_CTX> native;
 };
 
 tls_context::implementation::implementation(const tls_options& options, const tls_material& material)
-    : alpn{wire_form(options.alpn)} {
-    const int version = options.min_version == tls_version::tls_1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
-    SSL_CTX_set_min_proto_version(native.get(), version);
+    : alpn{wire_form(options.alpn)}, native{make_server(options.min_version)} {
     for (std::size_t i = 0; i < options.certificates.size(); ++i) {
         credentials.push_back(make_credential(options.certificates[i], material.certificates[i]));
     }
@@ -272,19 +287,11 @@ tls_context::implementation::implementation(const tls_options& options, const tl
         const credential& each = credentials[i];
         const std::string where = name_of(options.certificates[i].certificate);
         // What OpenSSL does not want (a key that is too small, say) is refused now and not at every handshake.
-        const auto probe = make_native();
-        ERR_clear_error();
-        if (SSL_CTX_use_cert_and_key(probe.get(), each.leaf.get(), each.key.get(), each.chain.get(), 1) != 1) {
-            refuse_with_reason(where);
-        }
+        show(make_server(options.min_version).get(), each, where);
         if (each.names == credentials.front().names) add_if_new_type(standard, each);
         add_names(each);
     }
-    for (const credential* each : standard) {
-        if (SSL_CTX_use_cert_and_key(native.get(), each->leaf.get(), each->key.get(), each->chain.get(), 1) != 1) {
-            refuse_with_reason("tls.certificates");
-        }
-    }
+    for (const credential* each : standard) show(native.get(), *each, "tls.certificates");
     SSL_CTX_set_cert_cb(native.get(), choose_certificate, this);
     SSL_CTX_set_tlsext_servername_callback(native.get(), +[](SSL* connection, int*, void*) {
         return SSL_get_servername(connection, TLSEXT_NAMETYPE_host_name) != nullptr ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
@@ -355,5 +362,52 @@ tls_context::tls_context(const tls_options& options, const tls_material& materia
 tls_context::~tls_context() = default;
 
 ssl_ctx_st* tls_context::native_handle() const noexcept { return implementation_->native.get(); }
+
+struct tls_client_context::implementation {
+    explicit implementation(const tls_client_options& options);
+
+    std::string server_name;
+    bool verify;
+    owned<SSL_CTX> native;
+};
+
+tls_client_context::implementation::implementation(const tls_client_options& options)
+    : server_name{options.server_name}, verify{options.verify}, native{make_native(TLS_client_method(), options.min_version)} {
+    check_alpn(options.alpn);
+    ERR_clear_error();
+    SSL_CTX_set_verify(native.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    if (!options.ca.empty()) {
+        const std::string where = name_of(options.ca);
+        for (const auto& each : parse_certificates(read(options.ca), where)) {
+            if (X509_STORE_add_cert(SSL_CTX_get_cert_store(native.get()), each.get()) != 1) refuse_with_reason(where);
+        }
+    } else if (verify && SSL_CTX_set_default_verify_paths(native.get()) != 1) {
+        refuse_with_reason("the certificates that the system trusts");
+    }
+    if (options.certificate) {
+        const tls_material::pair text{read(options.certificate->certificate), read(options.certificate->key)};
+        const credential own_one = make_credential(*options.certificate, text);
+        show(native.get(), own_one, name_of(options.certificate->certificate));
+    }
+    const std::string alpn = wire_form(options.alpn);
+    const auto* wire = reinterpret_cast<const unsigned char*>(alpn.data());
+    if (!alpn.empty() && SSL_CTX_set_alpn_protos(native.get(), wire, static_cast<unsigned int>(alpn.size())) != 0) {
+        throw std::bad_alloc{};
+    }
+}
+
+tls_client_context::tls_client_context(const tls_client_options& options)
+    : implementation_{std::make_unique<implementation>(options)} {}
+
+tls_client_context::~tls_client_context() = default;
+
+std::shared_ptr<const tls_client_context> tls_client_context::standard() {
+    static const auto made = std::make_shared<const tls_client_context>();
+    return made;
+}
+
+ssl_ctx_st* tls_client_context::native_handle() const noexcept { return implementation_->native.get(); }
+const std::string& tls_client_context::server_name() const noexcept { return implementation_->server_name; }
+bool tls_client_context::verifies() const noexcept { return implementation_->verify; }
 
 }  // namespace kephas

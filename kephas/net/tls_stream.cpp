@@ -70,11 +70,14 @@ bytes_view next_record(gather_reader& from) noexcept {
 
 class tls_stream final : public stream {
 public:
-    tls_stream(std::unique_ptr<stream> transport, std::shared_ptr<const tls_context> context, std::string_view plain_answer)
+    tls_stream(std::unique_ptr<stream> transport, std::shared_ptr<SSL_CTX> context, std::string_view plain_answer)
         : transport_{std::move(transport)}, context_{std::move(context)}, plain_answer_{plain_answer} {}
     ~tls_stream() override {
         if (unsent_) unsent_->owner = nullptr;
     }
+
+    /// Makes it the client's side.
+    void begin(const tls_client_context& rules, const std::string& host);
 
     std::size_t read_some(read_buffer& buffer, std::error_code& ec) override;
     void wait_readable(read_waiter& who) override { transport_->wait_readable(who); }
@@ -84,6 +87,7 @@ public:
         return ssl_ && !failure_ && SSL_pending(ssl_.get()) > 0;  // the rest of a record of which a part was asked for
     }
     std::size_t write_some(std::span<const bytes_view> buffers, std::error_code& ec) override;
+    bool holds_output() const noexcept override { return unsent_ != nullptr; }
     void wait_writable(std::function<void(std::error_code)> ready) override {
         if (unsent_) unsent_->waiter = std::move(ready);
         else transport_->wait_writable(std::move(ready));
@@ -106,6 +110,7 @@ public:
 
     std::string remote_address() const override { return transport_->remote_address(); }
     int native_handle() const noexcept override { return transport_->native_handle(); }
+    bool handshaking() const noexcept override { return !ssl_ || SSL_is_init_finished(ssl_.get()) != 1; }
     std::optional<tls_info> tls() const override;
 
 private:
@@ -125,7 +130,7 @@ private:
     static int on_bio_read(BIO* bio, char* into, int size) noexcept;
     static int on_bio_write(BIO* bio, const char* from, int size) noexcept;
 
-    void start();
+    void start(void (*set_role)(SSL*));
     [[nodiscard]] bool open() const noexcept { return ssl_ && !failure_ && SSL_is_init_finished(ssl_.get()) == 1; }
     [[nodiscard]] std::size_t decrypt(read_buffer& buffer);
     void handle_read_failure(int result);
@@ -140,7 +145,7 @@ private:
     static void send_rest(const std::shared_ptr<backlog>& rest, std::error_code ec);
 
     std::unique_ptr<stream> transport_;
-    std::shared_ptr<const tls_context> context_;
+    std::shared_ptr<SSL_CTX> context_;  // a part of what owns it
     std::string_view plain_answer_;
     std::unique_ptr<SSL, ssl_free> ssl_;  // from the first byte on: who sends none costs none
     read_buffer incoming_;                // what is read from the transport ...
@@ -194,14 +199,41 @@ int tls_stream::on_bio_write(BIO* bio, const char* from, int size) noexcept {
     }
 }
 
-void tls_stream::start() {
-    std::unique_ptr<SSL, ssl_free> made{SSL_new(context_->native_handle())};
+void tls_stream::start(void (*set_role)(SSL*)) {
+    std::unique_ptr<SSL, ssl_free> made{SSL_new(context_.get())};
     BIO* bio = made ? BIO_new(bio_method()) : nullptr;
     if (bio == nullptr) throw std::bad_alloc{};
     BIO_set_data(bio, this);
     SSL_set_bio(made.get(), bio, bio);
-    SSL_set_accept_state(made.get());
+    set_role(made.get());
     ssl_ = std::move(made);
+}
+
+void tls_stream::begin(const tls_client_context& rules, const std::string& host) {
+    start(SSL_set_connect_state);
+    SSL* const ssl = ssl_.get();
+    X509_VERIFY_PARAM* const wanted = SSL_get0_param(ssl);
+    ERR_clear_error();
+    const bool is_address = X509_VERIFY_PARAM_set1_ip_asc(wanted, host.c_str()) == 1;
+    bool ready = true;
+    if (!is_address) {
+        ready = SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;  // no address may stand there (RFC 6066 3)
+        if (rules.verifies()) ready = ready && SSL_set1_host(ssl, host.c_str()) == 1;
+    }
+    ERR_clear_error();
+    if (!ready) throw error{errc::invalid_address, "a server name that TLS cannot ask for"};
+    if (const int result = SSL_do_handshake(ssl); result != 1) handle_read_failure(result);
+}
+
+/// Why the peer's certificate was not accepted.
+std::error_code verification_error(long why) noexcept {
+    switch (why) {
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+        case X509_V_ERR_CERT_NOT_YET_VALID: return errc::certificate_expired;
+        case X509_V_ERR_HOSTNAME_MISMATCH:
+        case X509_V_ERR_IP_ADDRESS_MISMATCH: return errc::certificate_name_mismatch;
+        default: return errc::certificate_not_trusted;
+    }
 }
 
 std::size_t tls_stream::read_some(read_buffer& buffer, std::error_code& ec) {
@@ -222,7 +254,7 @@ std::size_t tls_stream::read_some(read_buffer& buffer, std::error_code& ec) {
         if (ec == asio::error::would_block) return 0;
         if (received > 0 && !failure_) {
             encrypted_ = incoming_.slab.view().first(received);
-            if (!ssl_) start();
+            if (!ssl_) start(SSL_set_accept_state);
             continue;
         }
         if (!incoming_.slab.empty()) incoming_.lender->give_back_slab(std::exchange(incoming_.slab, slice{}));
@@ -271,7 +303,10 @@ void tls_stream::handle_read_failure(int result) {
         const bytes_view part[] = {as_bytes(plain_answer_)};
         (void)transport_->write_some(part, ignored);
     }
-    if (!failure_) failure_ = take_tls_error();
+    const bool unverified = ERR_GET_LIB(why) == ERR_LIB_SSL && ERR_GET_REASON(why) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
+                            SSL_is_server(ssl_.get()) == 0;
+    const std::error_code reason = take_tls_error();
+    if (!failure_) failure_ = unverified ? verification_error(SSL_get_verify_result(ssl_.get())) : reason;
 }
 
 /// Keeps what the kernel does not take. False if the connection is of no use any more; `failure_` says why.
@@ -390,7 +425,19 @@ std::optional<tls_info> tls_stream::tls() const {
 
 std::unique_ptr<stream> make_tls_stream(std::unique_ptr<stream> transport, std::shared_ptr<const tls_context> context,
                                         std::string_view plain_answer) {
-    return std::make_unique<tls_stream>(std::move(transport), std::move(context), plain_answer);
+    std::shared_ptr<SSL_CTX> native{context, context->native_handle()};
+    return std::make_unique<tls_stream>(std::move(transport), std::move(native), plain_answer);
+}
+
+std::unique_ptr<stream> make_tls_client_stream(std::unique_ptr<stream> transport,
+                                               const std::shared_ptr<const tls_client_context>& context,
+                                               std::string_view host) {
+    std::shared_ptr<SSL_CTX> native{context, context->native_handle()};
+    auto made = std::make_unique<tls_stream>(std::move(transport), std::move(native), std::string_view{});
+    if (!context->server_name().empty()) host = context->server_name();
+    if (host.ends_with('.')) host.remove_suffix(1);  // of a name that is complete; SNI and certificates leave it out
+    made->begin(*context, std::string{host});
+    return made;
 }
 
 }  // namespace kephas

@@ -38,8 +38,8 @@ void collect_connections(server_stats& stats, const server_context& context) {
     stats.slow_consumers = from.slow_consumers;
     stats.internal_errors = from.internal_errors;
     stats.tls_failures = from.tls_failures;
-    stats.certificate_reloads = from.certificate_reloads;
-    stats.certificate_reload_failures = from.certificate_failures;
+    stats.certificate_reloads = from.certificates.reloads;
+    stats.certificate_reload_failures = from.certificates.failures;
     for (std::size_t i = 0; i < stats.http_responses.size(); ++i) stats.http_responses[i] = from.http_responses[i];
     const connection_gate& gate = *context.gate;
     stats.connections = gate.connections();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <kephas/net/certificate_reload.hpp>
+
 #include <kephas/server/close_info.hpp>
 
 #include <array>
@@ -32,8 +34,7 @@ struct alignas(64) connection_counters {
     std::atomic<std::uint64_t> slow_consumers{0};
     std::atomic<std::uint64_t> internal_errors{0};
     std::atomic<std::uint64_t> tls_failures{0};        ///< TLS handshakes that failed.
-    std::atomic<std::uint64_t> certificate_reloads{0};
-    std::atomic<std::uint64_t> certificate_failures{0};  ///< Reloads that did not succeed.
+    certificate_counters certificates{};
     std::array<std::atomic<std::uint64_t>, 6> http_responses{};  ///< By the first digit of the status.
 
     /// The codes 1000 to 1015 one by one, 3008, and the rest by range: a peer may choose any.

@@ -2,12 +2,12 @@
 
 #include <kephas/proto/http/response.hpp>
 
+#include <kephas/net/certificate_keeper.hpp>
 #include <kephas/net/owned_fd.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/tls_stream.hpp>
 
-#include <kephas/server/certificate_keeper.hpp>
 #include <kephas/server/checked_options.hpp>
 #include <kephas/server/collect_stats.hpp>
 #include <kephas/server/lingerers.hpp>
@@ -208,7 +208,7 @@ void server::implementation::listen() {
     const server_options& options = *context_.options;
     std::shared_ptr<certificate_keeper> certificates;
     if (!options.tls.certificates.empty()) {
-        certificates = std::make_shared<certificate_keeper>(options.tls, context_.counters, context_.log);
+        certificates = std::make_shared<certificate_keeper>(options.tls, context_.counters.certificates, context_.log);
     }
     std::vector<std::unique_ptr<listener>> bound;
     for (const std::string& text : options.listen) {

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <kephas/net/certificate_reload.hpp>
 #include <kephas/net/stream.hpp>
 
-#include <kephas/server/certificate_reload.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/options.hpp>
 #include <kephas/server/router.hpp>

@@ -27,6 +27,7 @@
 #include <vector>
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -162,4 +163,63 @@ TEST_CASE("what cannot be connected is refused") {
     CHECK(refusal(context, "tcp4://[::1]:1").code() == errc::invalid_address);
     CHECK(refusal(context, "tcp6://127.0.0.1:1").code() == errc::invalid_address);
     CHECK(refusal(context, "udp://127.0.0.1:1").code() == errc::invalid_address);
+}
+
+TEST_CASE("TCP sockets are kept alive and prepared on both sides, and a socket whose preparation fails is closed") {
+    const auto option = [](int fd, int level, int name) {
+        int value = -1;
+        socklen_t size = sizeof(value);
+        CHECK(::getsockopt(fd, level, name, &value, &size) == 0);
+        return value;
+    };
+    const auto check = [&](int fd, int idle) {
+        CHECK(option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+        CHECK(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == idle);
+        CHECK(option(fd, IPPROTO_TCP, TCP_KEEPINTVL) == idle / 4);
+        CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+    };
+    asio::io_context context;
+    int accepted = 0;
+    stream_server_options options;
+    options.keep_alive = 100s;
+    options.prepare_socket = [&](int fd) {
+        if (++accepted == 2) throw std::runtime_error{"not this one"};
+        const int size = 8192;
+        CHECK(::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0);
+    };
+    stream_server server{context, "tcp://127.0.0.1:0", [&](connection& client) -> asio::awaitable<void> {
+        check(client.native_handle(), 100);
+        CHECK(option(client.native_handle(), SOL_SOCKET, SO_RCVBUF) == 2 * 8192);  // socket(7): doubled
+        co_await echo(client);
+    }, options};
+    server.listen();
+    asio::co_spawn(context, server.serve(), [](std::exception_ptr failure, bool) { CHECK_FALSE(failure); });
+    const std::string where = "tcp://" + server.local_address();
+    run(context, [](std::string to, decltype(check)* look) -> asio::awaitable<void> {
+        connect_options wishes;
+        int prepared = -1;
+        wishes.prepare_socket = [&](int fd) { prepared = fd; };
+        const auto first = co_await connect(address::parse(to), clock::now() + 10s, wishes);
+        CHECK(prepared == first->native_handle());
+        (*look)(first->native_handle(), 300);
+        co_await first->write("x");
+        std::array<std::byte, 1> byte;
+        co_await first->read_exactly(byte);
+        const auto refused = co_await connect(address::parse(to), clock::now() + 10s);
+        CHECK(co_await refused->read_some(byte) == 0);
+        wishes = {};
+        wishes.keep_alive = duration::zero();
+        const auto third = co_await connect(address::parse(to), clock::now() + 10s, wishes);
+        int value = -1;
+        socklen_t size = sizeof(value);
+        CHECK(::getsockopt(third->native_handle(), SOL_SOCKET, SO_KEEPALIVE, &value, &size) == 0);
+        CHECK(value == 0);
+        co_await third->write("y");
+        co_await third->read_exactly(byte);
+    }(where, &check));
+    CHECK(accepted == 3);
+    server.close();
+    context.restart();
+    context.run_for(10s);
+    CHECK(server.is_gone());
 }

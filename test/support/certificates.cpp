@@ -105,6 +105,7 @@ key_pair test_ca::issue(const certificate_wish& wish) const {
     require(X509_set_issuer_name(made.get(), X509_get_subject_name(ca)) == 1);
     std::string alternatives;
     for (const std::string& name : wish.names) alternatives += (alternatives.empty() ? "DNS:" : ",DNS:") + name;
+    for (const std::string& each : wish.addresses) alternatives += (alternatives.empty() ? "IP:" : ",IP:") + each;
     if (!wish.email.empty()) alternatives += (alternatives.empty() ? "email:" : ",email:") + wish.email;
     if (!alternatives.empty()) add_extension(made.get(), ca, NID_subject_alt_name, alternatives);
     add_extension(made.get(), ca, NID_ext_key_usage, wish.for_client ? "clientAuth" : "serverAuth");

@@ -15,6 +15,7 @@ enum class key_type { ec, rsa };
 
 struct certificate_wish {
     std::vector<std::string> names{};   ///< DNS names; the first is the common name too, unless that is given.
+    std::vector<std::string> addresses{};  ///< IP addresses.
     std::string common_name{};
     std::string email{};
     bool for_client = false;

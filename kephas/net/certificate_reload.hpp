@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -16,6 +17,12 @@ struct certificate_reload {
     std::string problem{};  ///< Of `failed`: names the file and the reason.
 
     [[nodiscard]] bool ok() const noexcept { return what != outcome::failed; }
+};
+
+/// Concurrency: any thread.
+struct certificate_counters {
+    std::atomic<std::uint64_t> reloads{0};
+    std::atomic<std::uint64_t> failures{0};  ///< Those that were reported as `failed`.
 };
 
 }  // namespace kephas

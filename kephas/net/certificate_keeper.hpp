@@ -2,10 +2,9 @@
 
 #include <kephas/base/logger.hpp>
 
+#include <kephas/net/certificate_reload.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/tls_context.hpp>
-
-#include <kephas/server/certificate_reload.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -17,8 +16,6 @@
 
 namespace kephas {
 
-struct connection_counters;
-
 /// Hands out the TLS context for new connections and exchanges it when the certificates have changed. A context is
 /// built completely before it takes the place of the one before; connections keep the one that they began with.
 /// Concurrency: any thread.
@@ -26,7 +23,7 @@ class certificate_keeper : public std::enable_shared_from_this<certificate_keepe
 public:
     /// Loads them. Throws `std::invalid_argument` and `error` as `check_tls_options` and `tls_context` do.
     /// Lifetime: `counters` must outlive it.
-    certificate_keeper(tls_options options, connection_counters& counters, logger log);
+    certificate_keeper(tls_options options, certificate_counters& counters, logger log);
 
     [[nodiscard]] std::shared_ptr<const tls_context> current() const;
 
@@ -46,7 +43,7 @@ private:
     [[nodiscard]] duration look();
 
     const tls_options options_;
-    connection_counters& counters_;
+    certificate_counters& counters_;
     const logger log_;
 
     std::mutex reload_mutex_;  // held while the files are read

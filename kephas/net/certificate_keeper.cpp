@@ -1,7 +1,6 @@
 #include <kephas/base/error.hpp>
 
-#include <kephas/server/certificate_keeper.hpp>
-#include <kephas/server/counters.hpp>
+#include <kephas/net/certificate_keeper.hpp>
 
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -26,7 +25,7 @@ const tls_options& checked(const tls_options& options) {
 
 }  // namespace
 
-certificate_keeper::certificate_keeper(tls_options options, connection_counters& counters, logger log)
+certificate_keeper::certificate_keeper(tls_options options, certificate_counters& counters, logger log)
     : options_{checked(options)},
       counters_{counters},
       log_{std::move(log)},
@@ -77,13 +76,13 @@ certificate_reload certificate_keeper::take(tls_material material) {
     } catch (const std::system_error& failure) {
         return {certificate_reload::outcome::failed, failure.what()};
     }
-    counters_.certificate_reloads.fetch_add(1, std::memory_order_relaxed);
+    counters_.reloads.fetch_add(1, std::memory_order_relaxed);
     log_.info("TLS certificates reloaded");
     return {certificate_reload::outcome::reloaded, {}};
 }
 
 void certificate_keeper::report(const std::string& problem) {
-    counters_.certificate_failures.fetch_add(1, std::memory_order_relaxed);
+    counters_.failures.fetch_add(1, std::memory_order_relaxed);
     log_.error("TLS certificates not reloaded, the ones before stay in use: {}", escaped(problem, 1000));
 }
 
