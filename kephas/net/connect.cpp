@@ -154,7 +154,7 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(protocol::endpoint endpoint,
 
 }  // namespace
 
-asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline, connect_options options) {
+asio::awaitable<std::unique_ptr<stream>> connect_stream(address where, time_point deadline, connect_options options) {
     if (is_datagram(where.kind)) throw error{errc::invalid_address, to_string(where) + ": datagrams are not connected like this"};
     if (where.tls && !options.tls) options.tls = tls_client_context::standard();
     std::vector<protocol::endpoint> all = endpoints_without_looking(where);
@@ -174,6 +174,11 @@ asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point d
         const std::string_view host = where.host.empty() ? std::string_view{"localhost"} : std::string_view{where.host};
         transport = make_tls_client_stream(std::move(transport), options.tls, host);
     }
+    co_return transport;
+}
+
+asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline, connect_options options) {
+    auto transport = co_await connect_stream(where, deadline, options);
     auto made = std::make_unique<connection>(std::move(transport), options.observer);
     try {
         co_await made->handshake(deadline);

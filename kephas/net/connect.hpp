@@ -4,6 +4,7 @@
 
 #include <kephas/net/address.hpp>
 #include <kephas/net/connection.hpp>
+#include <kephas/net/stream.hpp>
 #include <kephas/net/tls_client_context.hpp>
 
 #include <asio/awaitable.hpp>
@@ -42,5 +43,10 @@ struct connect_options {
 /// Cancellation: all types. Concurrency: the connection belongs to the executor of the coroutine that awaits this.
 [[nodiscard]] asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline,
                                                                    connect_options options = {});
+
+/// The same, and the bare stream: for protocols that are driven by events. The TLS handshake has only begun: nothing can be
+/// written while the stream is `handshaking()`, and reading goes on with it.
+[[nodiscard]] asio::awaitable<std::unique_ptr<stream>> connect_stream(address where, time_point deadline,
+                                                                      connect_options options = {});
 
 }  // namespace kephas

@@ -2,23 +2,10 @@
 
 #include <kephas/server/call_table.hpp>
 
-#include <charconv>
 #include <cstddef>
 #include <utility>
-#include <vector>
 
 namespace kephas {
-
-namespace {
-/// Ids of ours are plain integers; whatever else a peer sends is none of them.
-std::optional<std::uint64_t> parse_id(const std::string& text) {
-    std::uint64_t id = 0;
-    const char* end = text.data() + text.size();
-    const auto [stopped, failure] = std::from_chars(text.data(), end, id);
-    if (failure != std::errc{} || stopped != end) return std::nullopt;
-    return id;
-}
-}  // namespace
 
 /// Stands for a table in which no call can be opened any more; only its address is used.
 call_table::table* call_table::never() noexcept {
@@ -51,48 +38,37 @@ std::shared_ptr<pending_call> call_table::open(std::size_t limit, std::uint64_t&
         ec = errc::closed;
         return nullptr;
     }
-    if (all->calls.size() >= limit) {
-        ec = errc::overloaded;
-        return nullptr;
-    }
-    id = ++all->last_id;
-    return all->calls.emplace(id, std::make_shared<pending_call>()).first->second;
+    auto opened = all->calls.open(limit, id);
+    if (!opened) ec = errc::overloaded;
+    return opened;
 }
 
 bool call_table::answer(const std::string& id, jsonrpc::response response) {
     table* const all = existing();
-    const auto number = parse_id(id);
-    if (all == nullptr || !number) return false;
+    if (all == nullptr) return false;
     const std::lock_guard lock{all->mutex};
-    const auto found = all->calls.find(*number);
-    if (found == all->calls.end()) return false;
-    pending_call& call = *found->second;
-    if (response.outcome) call.result = std::move(response.outcome.value());
-    else call.refusal = std::move(response.outcome.error());
-    finish_locked(call, {});
-    all->calls.erase(found);
-    return true;
+    return all->calls.answer(id, std::move(response));
 }
 
 void call_table::refuse(const std::string& id, std::error_code why) {
-    if (const auto number = parse_id(id)) end(*number, why);
+    table* const all = existing();
+    if (all == nullptr) return;
+    const std::lock_guard lock{all->mutex};
+    all->calls.refuse(id, why);
 }
 
 void call_table::end(std::uint64_t id, std::error_code why) {
     table* const all = existing();
     if (all == nullptr) return;
     const std::lock_guard lock{all->mutex};
-    const auto found = all->calls.find(id);
-    if (found == all->calls.end()) return;
-    finish_locked(*found->second, why);
-    all->calls.erase(found);
+    all->calls.end(id, why);
 }
 
 void call_table::end_all(std::error_code why) {
     table* const all = existing();
     if (all == nullptr) return;
     const std::lock_guard lock{all->mutex};
-    finish_all_locked(*all, why);
+    all->calls.end_all(why);
 }
 
 void call_table::close() {
@@ -101,14 +77,12 @@ void call_table::close() {
     if (all == never()) return;
     const std::lock_guard lock{all->mutex};
     all->closed = true;
-    finish_all_locked(*all, errc::closed);
+    all->calls.end_all(errc::closed);
 }
 
 bool call_table::wait(pending_call& call, parked_ptr who) {
     const std::lock_guard lock{existing()->mutex};  // it was made for that call, at the latest
-    if (call.done) return false;
-    call.waiter = std::move(who);
-    return true;
+    return jsonrpc::pending_calls<parked_ptr>::wait(call, std::move(who));
 }
 
 bool call_table::any_pending() const {
@@ -123,17 +97,6 @@ bool call_table::is_pending(std::uint64_t id) const {
     if (all == nullptr) return false;
     const std::lock_guard lock{all->mutex};
     return all->calls.contains(id);
-}
-
-void call_table::finish_all_locked(table& all, std::error_code failure) {
-    for (auto& [id, call] : all.calls) finish_locked(*call, failure);
-    all.calls.clear();
-}
-
-void call_table::finish_locked(pending_call& call, std::error_code failure) {
-    call.done = true;
-    call.failure = failure;
-    if (call.waiter) std::exchange(call.waiter, nullptr)->resume();
 }
 
 }  // namespace kephas

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <kephas/proto/json/value.hpp>
 #include <kephas/proto/jsonrpc/message.hpp>
+#include <kephas/proto/jsonrpc/pending_calls.hpp>
 
 #include <kephas/net/parked.hpp>
 
@@ -9,21 +9,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <system_error>
-#include <unordered_map>
 
 namespace kephas {
 
 /// A call from the server to a client that waits for its answer.
-struct pending_call {
-    parked_ptr waiter;  ///< Set once the caller is suspended.
-    bool done = false;
-    std::error_code failure;
-    std::optional<json> result;
-    std::optional<jsonrpc::error_object> refusal;
-};
+using pending_call = jsonrpc::pending_call<parked_ptr>;
 
 /// The calls of one client that wait for their answers. Concurrency: any thread.
 /// Most clients are never called: until the first call this is one pointer.
@@ -54,15 +46,12 @@ public:
 private:
     struct table {
         std::mutex mutex;
-        std::unordered_map<std::uint64_t, std::shared_ptr<pending_call>> calls;
-        std::uint64_t last_id = 0;
+        jsonrpc::pending_calls<parked_ptr> calls;
         bool closed = false;
     };
 
     [[nodiscard]] static table* never() noexcept;
     [[nodiscard]] table* existing() const noexcept;
-    static void finish_locked(pending_call& call, std::error_code failure);
-    static void finish_all_locked(table& all, std::error_code failure);
 
     // Null until the first call makes it, and then it stays; `never()` if `close` came first.
     std::atomic<table*> table_{nullptr};

@@ -6,6 +6,7 @@
 
 #include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/json/value.hpp>
+#include <kephas/proto/jsonrpc/failures.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
 
 #include <kephas/server/close_info.hpp>
@@ -17,7 +18,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -125,25 +125,6 @@ private:
     [[nodiscard]] std::any attachment_any() const;
 
     std::shared_ptr<client_state> state_;
-};
-
-/// The client answered a call with a JSON-RPC error.
-class rpc_failure : public std::runtime_error {
-public:
-    rpc_failure(std::int64_t code, std::string peer_message, json data)
-        : std::runtime_error{"the client answered with a JSON-RPC error"},
-          code_{code},
-          peer_message_{std::move(peer_message)},
-          data_{std::move(data)} {}
-
-    [[nodiscard]] std::int64_t code() const noexcept { return code_; }
-    [[nodiscard]] const std::string& peer_message() const noexcept { return peer_message_; }  ///< Not to be trusted.
-    [[nodiscard]] const json& data() const noexcept { return data_; }
-
-private:
-    std::int64_t code_;
-    std::string peer_message_;
-    json data_;
 };
 
 }  // namespace kephas

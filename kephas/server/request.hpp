@@ -5,16 +5,13 @@
 
 #include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/json/value.hpp>
+#include <kephas/proto/jsonrpc/failures.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <kephas/server/client.hpp>
 
-#include <cstdint>
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <string_view>
-#include <utility>
 
 namespace kephas {
 
@@ -51,23 +48,6 @@ public:
     [[nodiscard]] const json& params() const noexcept;
     /// Nobody will see the result.
     [[nodiscard]] bool is_notification() const noexcept;
-};
-
-/// Throw it in a handler to answer with an error of your choice; every other exception is answered by -32603
-/// "Internal error" and logged.
-class request_error : public std::runtime_error {
-public:
-    explicit request_error(const std::string& message, std::optional<json> data = {})
-        : request_error{-32000, message, std::move(data)} {}
-    request_error(std::int64_t code, const std::string& message, std::optional<json> data = {})
-        : std::runtime_error{message}, code_{code}, data_{std::move(data)} {}
-
-    [[nodiscard]] std::int64_t code() const noexcept { return code_; }
-    [[nodiscard]] const std::optional<json>& data() const noexcept { return data_; }
-
-private:
-    std::int64_t code_;
-    std::optional<json> data_;
 };
 
 }  // namespace kephas
