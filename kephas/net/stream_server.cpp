@@ -5,19 +5,18 @@
 #include <kephas/net/owned_fd.hpp>
 #include <kephas/net/parked.hpp>
 #include <kephas/net/poller.hpp>
+#include <kephas/net/resolve.hpp>
 #include <kephas/net/socket_calls.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/stream_server.hpp>
 #include <kephas/net/tls_stream.hpp>
-#include <kephas/net/unix_endpoint.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/executor_work_guard.hpp>
-#include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
@@ -39,41 +38,20 @@
 #include <utility>
 #include <vector>
 
+#include <netinet/in.h>
+
 namespace kephas {
 
 namespace {
 
 using protocol = acceptor::protocol;
 
-asio::ip::address ip_to_listen_on(const address& where) {
-    const bool v4 = where.kind == network::tcp4;
-    if (where.host.empty()) return v4 ? asio::ip::address{asio::ip::address_v4::any()} : asio::ip::address_v6::any();
-    if (where.host == "localhost") {
-        if (where.kind == network::tcp6) return asio::ip::address_v6::loopback();
-        return asio::ip::address_v4::loopback();
-    }
-    std::error_code ec;
-    const auto ip = asio::ip::make_address(where.host, ec);
-    const bool other = (v4 && !ip.is_v4()) || (where.kind == network::tcp6 && !ip.is_v6());
-    if (ec || other) {
-        throw error{errc::invalid_address, fmt::format("\"{}\": to listen takes {}, localhost, or nothing for all addresses",
-                                                       to_string(where), other ? "an address of that version of IP" : "an IP address")};
-    }
-    return ip;
-}
-
 std::unique_ptr<acceptor> bind(const asio::any_io_executor& executor, const address& where, const unix_socket_access& access) {
-    if (is_unix(where.kind)) return std::make_unique<acceptor>(executor, unix_endpoint(where.path), access);
-    const auto ip = ip_to_listen_on(where);
-    const bool only_v6 = where.kind == network::tcp6;
-    try {
-        return std::make_unique<acceptor>(executor, asio::ip::tcp::endpoint{ip, where.port}, access, only_v6);
-    } catch (const error& failure) {
-        // A machine without IPv6: all of its addresses are the others.
-        const bool any = where.host.empty() && where.kind == network::tcp;
-        if (!any || failure.code() != std::errc::address_family_not_supported) throw;
-        return std::make_unique<acceptor>(executor, asio::ip::tcp::endpoint{asio::ip::address_v4::any(), where.port}, access);
-    }
+    return bind_at(where, [&](const socket_address& end, bool only_v6) {
+        const int transport = is_unix(where.kind) ? 0 : IPPROTO_TCP;
+        const protocol::endpoint endpoint{end.data(), end.size(), transport};
+        return std::make_unique<acceptor>(executor, endpoint, access, only_v6);
+    });
 }
 
 std::string tls_without_tls(const address& where) {
