@@ -24,6 +24,7 @@ public:
             case errc::certificate_name_mismatch: return "the server's certificate is for another name";
             case errc::certificate_not_trusted: return "nobody who is trusted has issued the server's certificate";
             case errc::truncated: return "the TLS stream was cut off";
+            case errc::not_connected: return "there is no connection";
             case errc::too_big: return "more than the limit";
         }
         return "unknown error";
@@ -31,6 +32,7 @@ public:
     [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
         switch (static_cast<errc>(value)) {
             case errc::closed:
+            case errc::not_connected:
             case errc::truncated: return condition::peer_gone;
             case errc::full:
             case errc::overloaded: return condition::overloaded;

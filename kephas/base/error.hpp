@@ -25,6 +25,7 @@ enum class errc {
     certificate_name_mismatch,   ///< The server's certificate is for other names: connect to one of those.
     certificate_not_trusted,     ///< Nobody who is trusted has issued the server's certificate: name its CA, if it is yours.
     truncated,          ///< A TLS stream ended without its close_notify: look whether what came last is whole.
+    not_connected,      ///< There is no connection: connect first.
     too_big,            ///< More has come than the caller wants: read it in parts, or raise the limit.
 };
 

@@ -31,7 +31,7 @@ using protocol = asio::generic::stream_protocol;
 /// What a connection has before it is connected: nothing but the address that is tried.
 class dialing final : public stream {
 public:
-    explicit dialing(const socket_address& where) : where_{where.to_string()} {}
+    explicit dialing(const socket_address& where) : where_{to_string(where)} {}
 
     std::size_t read_some(read_buffer& /*buffer*/, std::error_code& ec) override { return refuse(ec); }
     void wait_readable(read_waiter& /*who*/) override {}

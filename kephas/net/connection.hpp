@@ -82,6 +82,8 @@ public:
     void tell(connection_state now) const noexcept;
 
     [[nodiscard]] bool is_open() const noexcept { return open_; }
+    /// Whether all that the peer has sent was read, and that it has ended its side.
+    [[nodiscard]] bool at_end() const noexcept { return ended_ && ahead_.empty(); }
     /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none.
     [[nodiscard]] const std::string& local_address() const noexcept { return local_; }
     [[nodiscard]] const std::string& remote_address() const noexcept { return remote_; }
