@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED TCP-ECHO TCP-CLIENT UNIX-IPC."""
+"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED TCP-ECHO TCP-CLIENT UNIX-IPC MONITORING."""
 import os
 import re
 import signal
@@ -154,8 +154,32 @@ def unix(ipc):
         assert not os.path.exists(path)
 
 
+def monitoring(path):
+    with Program(path, 'tcp://127.0.0.1:0', '0.02') as program:
+        port, = program.ports(r'listening on tcp://127\.0\.0\.1:(\d+)')
+        with socket.create_connection(('127.0.0.1', port), PATIENCE) as client:
+            here = '%s:%d' % client.getsockname()
+            client.sendall(b'12345')
+            assert client.recv(5, socket.MSG_WAITALL) == b'12345'
+            program.ports(r'^(1) connections')
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(1) == b''
+            told = []
+            for line in program.process.stdout:
+                told.append(line.strip())
+                if line.startswith(here + ' has sent'):
+                    break
+            assert told[-1] == f'{here} has sent 5 bytes and got 5', told
+        program.ports(r'^(0) connections')
+        rest = program.stop()
+        assert 'all have left' in rest and f'not listening on 127.0.0.1:{port} any more' in rest, rest
+    states = [line for line in told if ' <- ' in line]
+    assert states[-1] == f'127.0.0.1:{port} <- {here}: close connection', states
+
+
 quickstart(sys.argv[1])
 embed(sys.argv[2])
 tcp(sys.argv[3], sys.argv[4])
 unix(sys.argv[5])
+monitoring(sys.argv[6])
 print('the examples do what the README says')
