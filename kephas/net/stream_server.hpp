@@ -6,6 +6,7 @@
 #include <kephas/net/address.hpp>
 #include <kephas/net/certificate_reload.hpp>
 #include <kephas/net/connection.hpp>
+#include <kephas/net/socket_server.hpp>
 #include <kephas/net/tls_options.hpp>
 #include <kephas/net/unix_socket_file.hpp>
 
@@ -61,8 +62,7 @@ struct stream_server_options {
 ///
 /// A connection is closed when its handler has returned or thrown. Each belongs to one thread, or one strand of the program's
 /// executor, so that its handler needs no lock for what is its own.
-/// Concurrency: any thread, except where it says otherwise. Once it has been shut down or closed it cannot be used again.
-class stream_server {
+class stream_server final : public socket_server {
 public:
     using handler = std::function<asio::awaitable<void>(connection& client)>;
 
@@ -73,38 +73,25 @@ public:
     /// In the program's context, for `serve()`, whoever runs that: each connection gets a strand.
     stream_server(asio::io_context& context, std::string_view where, handler serve, stream_server_options options = {});
     stream_server(asio::io_context& context, address where, handler serve, stream_server_options options = {});
-    stream_server(const stream_server&) = delete;
-    stream_server& operator=(const stream_server&) = delete;
-    /// Not before `run` has returned, or `serve` has completed.
-    ~stream_server();
+    ~stream_server() override;
 
-    /// Binds, so that `local_address()` is known; `run` and `serve` do it if it was not done. Throws `error`.
-    void listen();
-    /// Serves until `shutdown`, `close` or a SIGINT or SIGTERM, which is a shutdown within `drain_timeout`; the second one
-    /// closes. True if all handlers ended by themselves. Throws `error`; `errc::already_running` if it is used again.
-    bool run();
-    /// The same without signals. Cancellation: as a signal.
-    [[nodiscard]] asio::awaitable<bool> serve();
+    void listen() override;
+    bool run() override;
+    [[nodiscard]] asio::awaitable<bool> serve() override;
 
     /// Has new connections use the certificates that the files hold now, if they are valid and fit together; those before stay
     /// in use otherwise. Without a call it happens after `tls_options::watch_interval`, on the thread that accepts.
     /// Blocks while the disk works, and for `tls_options::reload_patience` when the files do not fit together.
     certificate_reload reload_certificates();
 
-    /// Accepts nothing more, and lets handlers come to their end; those that have not by `deadline` are cancelled, and their
-    /// connections closed. Returns at once.
-    void shutdown(time_point deadline);
-    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
-    /// Ends all connections at once.
-    void close() { shutdown(time_point::min()); }
+    using socket_server::shutdown;
+    /// Connections whose handlers have not ended by `deadline` are closed.
+    void shutdown(time_point deadline) override;
 
-    [[nodiscard]] std::size_t open_connections() const noexcept;
-    /// Whether it accepts.
-    [[nodiscard]] bool is_running() const noexcept;
-    /// Whether it has ended, all connections included.
-    [[nodiscard]] bool is_gone() const noexcept;
-    /// "127.0.0.1:8080", "[::]:8080", the file or `@name` of a Unix socket; empty before `listen`.
-    [[nodiscard]] std::string local_address() const;
+    [[nodiscard]] std::size_t open_connections() const noexcept override;
+    [[nodiscard]] bool is_running() const noexcept override;
+    [[nodiscard]] bool is_gone() const noexcept override;
+    [[nodiscard]] std::string local_address() const override;
 
 private:
     class implementation;
