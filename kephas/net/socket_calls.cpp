@@ -24,13 +24,13 @@ namespace {
 
 /// What `call` returns, or -1 and the reason, for which `would_block` has one value only.
 template <class Call>
-ssize_t attempt(Call call, std::error_code& ec) noexcept {
+ssize_t attempt(Call call, std::error_code& ec, int no_room = ENOBUFS) noexcept {
     ssize_t result = 0;
     do {
         result = call();
     } while (result < 0 && errno == EINTR);
     if (result >= 0) ec.clear();
-    else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) ec = asio::error::would_block;
+    else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == no_room) ec = asio::error::would_block;
     else ec = {errno, std::system_category()};
     return result;
 }
@@ -89,6 +89,22 @@ std::size_t write_some(int fd, std::span<const bytes_view> buffers, std::error_c
         size = attempt([&] { return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT); }, ec);
     }
     return size > 0 ? static_cast<std::size_t>(size) : 0;
+}
+
+std::size_t receive_many(int fd, mmsghdr* first, std::size_t count, std::error_code& ec) noexcept {
+    const auto many = static_cast<unsigned>(count);
+    const ssize_t taken = attempt([&] { return ::recvmmsg(fd, first, many, MSG_DONTWAIT | MSG_TRUNC, nullptr); }, ec, EAGAIN);
+    return taken > 0 ? static_cast<std::size_t>(taken) : 0;
+}
+
+std::size_t send_many(int fd, mmsghdr* first, std::size_t count, std::error_code& ec) noexcept {
+    static constexpr int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (count == 1) {  // it costs the system less
+        return attempt([&] { return ::sendmsg(fd, &first->msg_hdr, flags); }, ec, EAGAIN) >= 0 ? 1 : 0;
+    }
+    const auto many = static_cast<unsigned>(count);
+    const ssize_t sent = attempt([&] { return ::sendmmsg(fd, first, many, flags); }, ec, EAGAIN);
+    return sent > 0 ? static_cast<std::size_t>(sent) : 0;
 }
 
 void reset_on_close(int fd) noexcept {

@@ -9,6 +9,8 @@
 #include <string>
 #include <system_error>
 
+struct mmsghdr;
+
 /// The system calls behind `stream` for a TCP or Unix stream socket that does not block.
 namespace kephas::socket_calls {
 
@@ -19,6 +21,10 @@ void send_at_once(int fd) noexcept;
 void keep_alive(int fd, duration idle) noexcept;
 [[nodiscard]] std::size_t read_some(int fd, read_buffer& buffer, std::error_code& ec);
 [[nodiscard]] std::size_t write_some(int fd, std::span<const bytes_view> buffers, std::error_code& ec) noexcept;
+/// Datagrams, as recvmmsg(2) and sendmmsg(2): how many, or 0 and the reason of the first one. Their lengths are those that they
+/// were sent with. An ENOBUFS is not `would_block`: no wait tells when it ends.
+[[nodiscard]] std::size_t receive_many(int fd, mmsghdr* first, std::size_t count, std::error_code& ec) noexcept;
+[[nodiscard]] std::size_t send_many(int fd, mmsghdr* first, std::size_t count, std::error_code& ec) noexcept;
 /// Closing will reset the connection.
 void reset_on_close(int fd) noexcept;
 [[nodiscard]] bool peer_gone(int fd) noexcept;

@@ -1,0 +1,937 @@
+#include <support/datagram_peer.hpp>
+#include <support/run_coroutine.hpp>
+#include <support/temporary_folder.hpp>
+
+#include <kephas/base/error.hpp>
+
+#include <kephas/net/connect_datagram.hpp>
+#include <kephas/net/datagram_socket.hpp>
+#include <kephas/net/steady_timer.hpp>
+
+#include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
+#include <asio/experimental/awaitable_operators.hpp>
+#include <asio/io_context.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace kephas;
+using namespace kephas::test;
+using namespace std::chrono_literals;
+using namespace asio::experimental::awaitable_operators;
+
+namespace {
+
+std::string abstract_name(const char* what) { return "unixgram://@kephas-" + std::string{what} + "-" + std::to_string(::getpid()); }
+
+const std::array<std::string, 4> kinds{"udp://127.0.0.1:0", "udp6://[::1]:0", "udp4://localhost:0", abstract_name("datagrams")};
+
+std::string text_of(const datagram_view& view) { return std::string{as_text(view.bytes)}; }
+
+/// A text that is not the same everywhere.
+std::string pattern(std::size_t size, unsigned seed = 0) {
+    std::string text(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + (i * 31 + i / 251 + seed) % 26);
+    return text;
+}
+
+/// The address of a bound socket, to connect to.
+address where_is(const datagram_socket& socket) {
+    const int family = socket.local().family();
+    const network kind = family == AF_UNIX ? network::unix_datagram : (family == AF_INET ? network::udp4 : network::udp6);
+    return address::parse(kind, socket.local_address());
+}
+
+using client_ptr = std::unique_ptr<datagram_socket>;
+
+asio::awaitable<client_ptr> client_of(const datagram_socket& server, datagram_socket_options options = {}) {
+    const address where = where_is(server);
+    const time_point deadline = clock::now() + 10s;
+    co_return co_await connect_datagram(where, deadline, std::move(options));
+}
+
+asio::awaitable<std::string> next_text(datagram_socket& socket) {
+    const time_point deadline = clock::now() + 10s;
+    const auto datagram = co_await socket.receive(deadline);
+    REQUIRE(datagram);
+    co_return text_of(*datagram);
+}
+
+/// The error of connecting to `where`.
+error refusal(asio::io_context& context, const std::string& where) {
+    return failure_of(context, [](std::string text) -> asio::awaitable<void> {
+        const address parsed = address::parse(text);
+        const time_point deadline = clock::now() + 10s;
+        (void)co_await connect_datagram(parsed, deadline);
+    }(where));
+}
+
+std::error_code bind_failure(asio::io_context& context, const std::string& where, const unix_socket_access& access = {}) {
+    try {
+        const datagram_socket socket{context.get_executor(), address::parse(where), {}, access};
+    } catch (const error& failure) {
+        return failure.code();
+    }
+    return {};
+}
+
+}  // namespace
+
+TEST_CASE("a datagram comes with its sender, who is answered") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        CHECK(server.is_open());
+        CHECK_FALSE(server.is_connected());
+        CHECK_FALSE(server.local_address().empty());
+        const datagram_peer peer{server.local()};
+        run(context, [](datagram_socket& socket, const datagram_peer& other) -> asio::awaitable<void> {
+            other.send("hello");
+            const auto datagram = co_await socket.receive();
+            REQUIRE(datagram);
+            CHECK(text_of(*datagram) == "hello");
+            CHECK(datagram->full_size == 5);
+            CHECK_FALSE(datagram->truncated());
+            CHECK(to_string(datagram->sender()) == other.local_address());
+            co_await socket.send(datagram->bytes, datagram->sender());
+            co_await socket.send("and more", datagram->sender());
+            CHECK(other.nothing_there());  // queued
+            co_await socket.flush();
+        }(server, peer));
+        CHECK(peer.receive() == "hello");
+        CHECK(peer.receive() == "and more");
+        CHECK(server.counters().received == 1);
+        CHECK(server.counters().bytes_received == 5);
+        CHECK(server.counters().sent == 2);
+        CHECK(server.counters().bytes_sent == 13);
+        CHECK(server.counters().send_calls == 1);
+    }
+}
+
+TEST_CASE("many senders at once are each answered, and nobody gets what is another's") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        std::vector<datagram_peer> peers;
+        for (int i = 0; i < 20; ++i) peers.emplace_back(server.local());
+        run(context, [](datagram_socket& socket, const std::vector<datagram_peer>& all) -> asio::awaitable<void> {
+            for (int round = 0; round < 4; ++round) {
+                for (std::size_t i = 0; i < all.size(); i += 2) all[i].send("from " + std::to_string(i));
+                for (std::size_t left = all.size() / 2; left > 0;) {
+                    const auto batch = co_await socket.receive_batch();
+                    for (const datagram_view& each : batch) CHECK(socket.try_send(each.bytes, each.sender()));
+                    left -= batch.size();
+                }
+                co_await socket.flush();
+                for (std::size_t i = 0; i < all.size(); i += 2) CHECK(all[i].receive() == "from " + std::to_string(i));
+            }
+        }(server, peers));
+        for (const datagram_peer& each : peers) CHECK(each.nothing_there());
+    }
+}
+
+TEST_CASE("an empty datagram is one") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            co_await client->send("");
+            const auto datagram = co_await socket.receive();
+            REQUIRE(datagram);
+            CHECK(datagram->bytes.empty());
+            CHECK_FALSE(datagram->truncated());
+            co_await socket.send("", datagram->sender());
+            co_await socket.flush();
+            const auto answer = co_await client->receive();
+            REQUIRE(answer);
+            CHECK(answer->bytes.empty());
+        }(server));
+    }
+}
+
+TEST_CASE("what is longer than there is room for arrives cut off, and says how long it was") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket_options options;
+        options.max_size = 100;
+        datagram_socket server{context.get_executor(), address::parse(where), options};
+        CHECK(server.max_size() == 100);
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            for (const std::size_t size : {99U, 100U, 101U, 5'000U, 1U}) {
+                const std::string text = pattern(size, static_cast<unsigned>(size));
+                co_await client->send(text);
+                const auto datagram = co_await socket.receive();
+                REQUIRE(datagram);
+                CHECK(datagram->full_size == size);
+                CHECK(datagram->truncated() == (size > 100));
+                CHECK(text_of(*datagram) == text.substr(0, 100));
+            }
+        }(server));
+        CHECK(server.counters().truncated == 2);
+        CHECK(server.counters().received == 5);
+        CHECK(server.counters().bytes_received == 99 + 100 + 100 + 100 + 1);
+    }
+}
+
+TEST_CASE("the largest datagrams arrive whole, and are answered") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        CHECK(server.max_size() >= 65'507);
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            for (const std::size_t size : {1'472U, 65'507U}) {
+                const std::string text = pattern(size);
+                co_await client->send(text);
+                const auto datagram = co_await socket.receive();
+                REQUIRE(datagram);
+                CHECK(text_of(*datagram) == text);
+                co_await socket.send(datagram->bytes, datagram->sender());
+                const std::string copied = pattern(size, 7);
+                co_await socket.send(copied, datagram->sender());
+                co_await socket.flush();
+                CHECK(co_await next_text(*client) == text);
+                CHECK(co_await next_text(*client) == copied);
+            }
+        }(server));
+        CHECK(server.counters().truncated == 0);
+    }
+}
+
+TEST_CASE("a Unix datagram may be as large as the send buffer allows") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("large"))};
+    run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        const auto client = co_await client_of(socket);
+        const std::string text = pattern(150'000);
+        co_await client->send(text);
+        const auto datagram = co_await socket.receive();
+        REQUIRE(datagram);
+        CHECK_FALSE(datagram->truncated());
+        CHECK(text_of(*datagram) == text);
+        co_await socket.send(datagram->bytes, datagram->sender());
+        co_await socket.flush();
+        CHECK(co_await next_text(*client) == text);
+    }(server));
+}
+
+TEST_CASE("what is too large to be sent is an error, and the socket goes on") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            const std::string large(16 * 1024 * 1024, 'x');
+            std::error_code ec;
+            try {
+                co_await client->send(large);
+            } catch (const error& failure) {
+                ec = failure.code();
+            }
+            CHECK(ec == std::errc::message_size);
+            co_await client->send("small");
+            const auto datagram = co_await socket.receive();
+            REQUIRE(datagram);
+            CHECK(text_of(*datagram) == "small");
+            ec = {};
+            try {
+                co_await socket.send(large, datagram->sender());
+            } catch (const error& failure) {
+                ec = failure.code();
+            }
+            CHECK(ec == std::errc::message_size);
+            ec = {};
+            try {
+                (void)socket.try_send(as_bytes(large), datagram->sender());
+            } catch (const error& failure) {
+                ec = failure.code();
+            }
+            CHECK(ec == std::errc::message_size);
+            co_await socket.send("small too", datagram->sender());
+            co_await socket.flush();
+            CHECK(co_await next_text(*client) == "small too");
+        }(server));
+    }
+}
+
+TEST_CASE("one queued datagram that the system refuses is told, and those around it leave") {
+    asio::io_context context;
+    std::vector<std::pair<std::error_code, std::string>> told;
+    datagram_socket_options options;
+    options.max_size = 8 * 1024 * 1024;
+    options.on_send_error = [&](std::error_code ec, const socket_address& to) {
+        told.emplace_back(ec, to_string(to));
+        throw std::runtime_error{"concerns nobody"};
+    };
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("refusing")), options};
+    const datagram_peer peer{server.local()};
+    const socket_address nobody = socket_address::of_unix("@kephas-nobody-" + std::to_string(::getpid()));
+    const temporary_folder folder;
+    const socket_address no_file = socket_address::of_unix((folder / "none.sock").string());
+    run(context, [](datagram_socket& socket, const socket_address& to, const socket_address& gone,
+                    const socket_address& missing) -> asio::awaitable<void> {
+        const std::string large(7 * 1024 * 1024, 'x');  // more than the system lets a send buffer be
+        co_await socket.send("one", to);
+        co_await socket.send("lost", gone);
+        co_await socket.send("two", to);
+        co_await socket.send("lost", missing);
+        co_await socket.send("three", to);
+        co_await socket.flush();
+        co_await socket.send("four", to);
+        co_await socket.send(large, to);
+        co_await socket.send("five", to);
+        co_await socket.flush();
+    }(server, end_of(peer.local_address()), nobody, no_file));
+    for (const char* expected : {"one", "two", "three", "four", "five"}) CHECK(peer.receive() == expected);
+    REQUIRE(told.size() == 3);
+    CHECK(told[0].first == std::errc::connection_refused);
+    CHECK(told[0].second == to_string(nobody));
+    CHECK(told[1].first == std::errc::no_such_file_or_directory);
+    CHECK(told[2].first == std::errc::message_size);
+    CHECK(told[2].second == peer.local_address());
+    const datagram_counters& counters = server.counters();
+    CHECK(counters.sent == 5);
+    CHECK(counters.peer_gone == 2);
+    CHECK(counters.too_big == 1);
+    CHECK(counters.queue_full == 0);
+    CHECK(counters.failed == 0);
+}
+
+TEST_CASE("a sender without a name cannot be answered, and that is said") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("unnamed"))};
+    const datagram_peer peer{server.local(), datagram_peer::name::none};
+    run(context, [](datagram_socket& socket, const datagram_peer& other) -> asio::awaitable<void> {
+        other.send("who am I");
+        const auto datagram = co_await socket.receive();
+        REQUIRE(datagram);
+        CHECK(text_of(*datagram) == "who am I");
+        CHECK(datagram->sender().empty());
+        CHECK(to_string(datagram->sender()) == "");
+        CHECK_THROWS_AS((void)socket.try_send(datagram->bytes, datagram->sender()), error);
+        std::error_code ec;
+        try {
+            co_await socket.send(datagram->bytes, datagram->sender());
+        } catch (const error& failure) {
+            ec = failure.code();
+        }
+        CHECK(ec == std::errc::destination_address_required);
+    }(server, peer));
+}
+
+TEST_CASE("datagrams are received and sent in batches") {
+    for (const std::string& where : kinds) {
+        if (where.starts_with("unix")) continue;  // a queue of ten
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket_options options;
+        options.batch = 16;
+        datagram_socket server{context.get_executor(), address::parse(where), options};
+        const datagram_peer peer{server.local()};
+        for (int i = 0; i < 40; ++i) peer.send("number " + std::to_string(i));
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            for (int i = 0; i < 40; ++i) {
+                const auto datagram = co_await socket.receive();
+                REQUIRE(datagram);
+                CHECK(text_of(*datagram) == "number " + std::to_string(i));
+                co_await socket.send(datagram->bytes, datagram->sender());
+            }
+            co_await socket.flush();
+        }(server));
+        for (int i = 0; i < 40; ++i) CHECK(peer.receive() == "number " + std::to_string(i));
+        CHECK(server.counters().receive_calls == 3);
+        CHECK(server.counters().send_calls == 3);
+        CHECK(server.counters().sent == 40);
+    }
+}
+
+TEST_CASE("a queue without room is sent before more is queued") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.batch = 4;
+    options.max_size = 1'000;
+    datagram_socket server{context.get_executor(), address::parse("udp://127.0.0.1:0"), options};
+    const datagram_peer peer{server.local()};
+    const socket_address to = end_of(peer.local_address());
+    for (int i = 0; i < 4; ++i) CHECK(server.try_send(as_bytes("x"), to));
+    CHECK_FALSE(server.try_send(as_bytes("y"), to));  // the batch is full
+    run(context, [](datagram_socket& socket, const socket_address& receiver) -> asio::awaitable<void> {
+        co_await socket.send("y", receiver);
+        co_await socket.flush();
+        const std::string half = pattern(40'000);  // two of these are more than is copied
+        CHECK(socket.try_send(as_bytes(half), receiver));
+        CHECK_FALSE(socket.try_send(as_bytes(half), receiver));
+        co_await socket.send(half, receiver);
+        co_await socket.flush();
+    }(server, to));
+    for (int i = 0; i < 4; ++i) CHECK(peer.receive() == "x");
+    CHECK(peer.receive() == "y");
+    for (int i = 0; i < 2; ++i) CHECK(peer.receive() == pattern(40'000));
+    CHECK(server.counters().sent == 7);
+}
+
+TEST_CASE("what is sent while another coroutine receives leaves at once") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        bool received = false;
+        run(context, [](datagram_socket& socket, bool& done) -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            const auto client = co_await client_of(socket);
+            auto reader = [](datagram_socket& from, bool& flag) -> asio::awaitable<void> {
+                CHECK(co_await next_text(from) == "the end");
+                flag = true;
+            };
+            asio::co_spawn(executor, reader(socket, done), [](std::exception_ptr failure) { CHECK_FALSE(failure); });
+            co_await asio::post(executor, asio::use_awaitable);
+            co_await socket.send("unasked", client->local());
+            CHECK(co_await next_text(*client) == "unasked");
+            co_await client->send("the end");
+            steady_timer timer{executor};
+            while (!done) {
+                timer.expires_after(1ms);
+                co_await timer.async_wait(asio::use_awaitable);
+            }
+        }(server, received));
+        CHECK(received);
+    }
+}
+
+TEST_CASE("receiving has a deadline, and can go on after it") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            for (const duration limit : {duration{20ms}, duration{0}, duration{-1s}}) {
+                std::error_code ec;
+                const time_point begin = clock::now();
+                try {
+                    (void)co_await socket.receive(begin + limit);
+                } catch (const error& failure) {
+                    ec = failure.code();
+                }
+                CHECK(ec == errc::timed_out);
+                CHECK(ec == condition::timed_out);
+                CHECK(clock::now() - begin >= limit);
+                CHECK(clock::now() - begin < 10s);
+            }
+            co_await client->send("late");
+            CHECK(co_await next_text(socket) == "late");
+            co_await client->send("in time");
+            const auto there = co_await socket.receive(clock::now() + 10s);
+            REQUIRE(there);
+            CHECK(text_of(*there) == "in time");
+        }(server));
+    }
+}
+
+TEST_CASE("receiving can be cancelled, and loses nothing") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            steady_timer soon{co_await asio::this_coro::executor};
+            for (int i = 0; i < 3; ++i) {
+                soon.expires_after(2ms);
+                const auto outcome = co_await (socket.receive() || soon.async_wait(asio::use_awaitable));
+                CHECK(outcome.index() == 1);
+                co_await client->send("still there");
+                CHECK(co_await next_text(socket) == "still there");
+            }
+        }(server));
+    }
+}
+
+TEST_CASE("close ends what waits, and everything after it") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        const datagram_peer peer{server.local()};
+        const socket_address to = end_of(peer.local_address());
+        run(context, [](datagram_socket& socket, const socket_address& other) -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            asio::post(executor, [&socket] { socket.close(); });
+            const auto code_of = [](asio::awaitable<void> task) -> asio::awaitable<std::error_code> {
+                try {
+                    co_await std::move(task);
+                } catch (const std::system_error& failure) {
+                    co_return failure.code();
+                }
+                co_return std::error_code{};
+            };
+            const auto receive = [](datagram_socket& from) -> asio::awaitable<void> { (void)co_await from.receive(); };
+            CHECK(co_await code_of(receive(socket)) == asio::error::operation_aborted);
+            CHECK_FALSE(socket.is_open());
+            CHECK(co_await code_of(receive(socket)) == asio::error::operation_aborted);
+            CHECK(co_await code_of(socket.send("x", other)) == asio::error::operation_aborted);
+            socket.close();
+        }(server, to));
+        CHECK(server.overflows() == 0);
+    }
+}
+
+TEST_CASE("what was queued when a socket is closed is counted") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse("udp://127.0.0.1:0")};
+    const socket_address self = server.local();
+    CHECK(server.try_send(as_bytes("x"), self));
+    CHECK(server.try_send(as_bytes("y"), self));
+    server.close();
+    CHECK(server.counters().failed == 2);
+    CHECK(server.counters().sent == 0);
+}
+
+TEST_CASE("a socket that shall not receive any more returns nothing, once it has returned what was taken") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            const auto client = co_await client_of(socket);
+            for (const char* text : {"one", "two", "three"}) co_await client->send(text);
+            CHECK(co_await next_text(socket) == "one");
+            socket.stop_receiving();
+            CHECK(co_await next_text(socket) == "two");
+            CHECK(co_await next_text(socket) == "three");
+            CHECK_FALSE(co_await socket.receive());
+            const auto batch = co_await socket.receive_batch();
+            CHECK(batch.empty());
+            co_await socket.send("bye", client->local());
+            co_await socket.flush();
+            CHECK(co_await next_text(*client) == "bye");
+        }(server));
+        datagram_socket waiting{context.get_executor(), address::parse(where.starts_with("unix") ? where + "2" : where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto executor = co_await asio::this_coro::executor;
+            asio::post(executor, [&socket] { socket.stop_receiving(); });
+            CHECK_FALSE(co_await socket.receive());
+        }(waiting));
+    }
+}
+
+TEST_CASE("nobody there is an error for a client, which goes on when somebody is") {
+    asio::io_context context;
+    std::string where;
+    {
+        const datagram_socket there{context.get_executor(), address::parse("udp://127.0.0.1:0")};
+        where = there.local_address();
+    }
+    run(context, [](std::string end) -> asio::awaitable<void> {
+        const auto executor = co_await asio::this_coro::executor;
+        const address parsed = address::parse(network::udp, end);
+        const time_point deadline = clock::now() + 10s;
+        const auto client = co_await connect_datagram(parsed, deadline);
+        CHECK(client->is_connected());
+        CHECK(client->remote_address() == end);
+        co_await client->send("anybody?");
+        std::error_code ec;
+        try {
+            (void)co_await client->receive(deadline);
+        } catch (const error& failure) {
+            ec = failure.code();
+        }
+        CHECK(ec == std::errc::connection_refused);
+        co_await client->send("anybody?");
+        ec = {};
+        try {
+            co_await client->send("told of the one before");
+        } catch (const error& failure) {
+            ec = failure.code();
+        }
+        CHECK(ec == std::errc::connection_refused);
+        datagram_socket server{executor, parsed};
+        co_await client->send("now?");
+        CHECK(co_await next_text(server) == "now?");
+        co_await server.send("yes", client->local());
+        co_await server.flush();
+        CHECK(co_await next_text(*client) == "yes");
+    }(where));
+}
+
+TEST_CASE("a Unix client is named so that it can be answered, and leaves no file") {
+    const temporary_folder folder;
+    asio::io_context context;
+    const std::string file = (folder / "server.sock").string();
+    datagram_socket server{context.get_executor(), address::parse("unixgram://" + file)};
+    run(context, [](datagram_socket& socket, const temporary_folder& in) -> asio::awaitable<void> {
+        const auto first = co_await client_of(socket);
+        const auto second = co_await client_of(socket);
+        CHECK(first->local_address().starts_with('@'));
+        CHECK(first->local_address() != second->local_address());
+        CHECK(first->remote_address() == socket.local_address());
+        co_await first->send("1");
+        co_await second->send("2");
+        for (int i = 0; i < 2; ++i) {
+            const auto datagram = co_await socket.receive();
+            REQUIRE(datagram);
+            co_await socket.send(datagram->bytes, datagram->sender());
+        }
+        co_await socket.flush();
+        CHECK(co_await next_text(*first) == "1");
+        CHECK(co_await next_text(*second) == "2");
+        CHECK(std::distance(std::filesystem::directory_iterator{in.path()}, {}) == 1);
+    }(server, folder));
+    server.close();
+    CHECK_FALSE(std::filesystem::exists(file));
+}
+
+TEST_CASE("a Unix client learns that its server has left") {
+    asio::io_context context;
+    std::optional<datagram_socket> server;
+    server.emplace(context.get_executor(), address::parse(abstract_name("leaving")));
+    run(context, [](std::optional<datagram_socket>& socket) -> asio::awaitable<void> {
+        const auto client = co_await client_of(*socket);
+        co_await client->send("x");
+        socket.reset();
+        std::error_code ec;
+        try {
+            co_await client->send("y");
+        } catch (const error& failure) {
+            ec = failure.code();
+        }
+        CHECK(ec == std::errc::connection_refused);
+    }(server));
+}
+
+TEST_CASE("a Unix client waits while its server's queue is full, and its datagrams stay in order") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("slow"))};
+    static constexpr int count = 500;
+    run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        const auto executor = co_await asio::this_coro::executor;
+        const auto client = co_await client_of(socket);
+        bool sent = false;
+        auto writer = [](datagram_socket& to, bool& done) -> asio::awaitable<void> {
+            for (int i = 0; i < count; ++i) {
+                const std::string text = std::to_string(i);
+                co_await to.send(text);
+            }
+            done = true;
+        };
+        asio::co_spawn(executor, writer(*client, sent), [](std::exception_ptr failure) { CHECK_FALSE(failure); });
+        co_await asio::post(executor, asio::use_awaitable);
+        CHECK_FALSE(sent);
+        for (int i = 0; i < count; ++i) {
+            const std::string text = co_await next_text(socket);
+            CHECK(text == std::to_string(i));
+        }
+        CHECK(client->counters().sent == count);
+    }(server));
+}
+
+TEST_CASE("a Unix peer that does not read loses its answers after a while, and those of the others arrive") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.send_patience = 5ms;
+    options.batch = 512;
+    std::vector<std::string> told;
+    options.on_send_error = [&](std::error_code ec, const socket_address& to) {
+        CHECK(ec == std::errc::no_buffer_space);
+        told.push_back(to_string(to));
+    };
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("unread")), options};
+    const datagram_peer deaf{server.local(), datagram_peer::name::unconnected};
+    const datagram_peer good{server.local()};
+    run(context, [](datagram_socket& socket, const socket_address& stuck, const socket_address& other) -> asio::awaitable<void> {
+        for (int i = 0; i < 400; ++i) CHECK(socket.try_send(as_bytes("never read"), stuck));
+        co_await socket.send("for the good one", other);
+        const time_point begin = clock::now();
+        co_await socket.flush();
+        CHECK(clock::now() - begin >= 5ms);
+        CHECK(socket.counters().queue_full > 0);
+        // From now on nobody waits for that peer.
+        const std::uint64_t before = socket.counters().queue_full;
+        for (int i = 0; i < 3; ++i) co_await socket.send("nor this", stuck);
+        co_await socket.send("another", other);
+        co_await socket.flush();
+        CHECK(socket.counters().queue_full == before + 3);
+    }(server, end_of(deaf.local_address()), end_of(good.local_address())));
+    CHECK(good.receive() == "for the good one");
+    CHECK(good.receive() == "another");
+    for (const std::string& each : told) CHECK(each == deaf.local_address());
+    const datagram_counters& counters = server.counters();
+    CHECK(counters.sent + counters.queue_full == 405);
+    CHECK(told.size() == counters.queue_full);
+}
+
+// The limit of a Unix socket's queue does not hold for the one that it is connected to: there is only the sender's buffer.
+TEST_CASE("a connected Unix peer that does not read can fill the send buffer, until it leaves") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.send_patience = 5ms;
+    options.batch = 1024;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("filling")), options};
+    datagram_peer deaf{server.local()};
+    const datagram_peer good{server.local()};
+    run(context, [](datagram_socket& socket, datagram_peer& stuck, const socket_address& other) -> asio::awaitable<void> {
+        const socket_address to = end_of(stuck.local_address());
+        for (int i = 0; i < 1000; ++i) CHECK(socket.try_send(as_bytes("never read"), to));
+        co_await socket.flush();
+        CHECK(socket.counters().queue_full > 0);
+        CHECK(socket.counters().sent + socket.counters().queue_full == 1000);
+        stuck.close();
+        co_await socket.send("at last", other);
+        co_await socket.flush();
+    }(server, deaf, end_of(good.local_address())));
+    CHECK(good.receive() == "at last");
+}
+
+TEST_CASE("a Unix peer that reads slowly gets all of its answers, in order") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.send_patience = 10s;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("slow-peer")), options};
+    static constexpr int count = 400;
+    run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        const auto executor = co_await asio::this_coro::executor;
+        const auto client = co_await client_of(socket);
+        auto writer = [](datagram_socket& from, const socket_address& to) -> asio::awaitable<void> {
+            for (int i = 0; i < count; ++i) {
+                const std::string text = std::to_string(i);
+                co_await from.send(text, to);
+            }
+            co_await from.flush();
+        };
+        asio::co_spawn(executor, writer(socket, client->local()), [](std::exception_ptr failure) { CHECK_FALSE(failure); });
+        for (int i = 0; i < count; ++i) {
+            const std::string text = co_await next_text(*client);
+            CHECK(text == std::to_string(i));
+        }
+        CHECK(socket.counters().queue_full == 0);
+    }(server));
+}
+
+TEST_CASE("a socket that always has something to receive lets others of its thread have their turn") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.batch = 1;
+    datagram_socket server{context.get_executor(), address::parse("udp://127.0.0.1:0"), options};
+    const datagram_peer peer{server.local()};
+    for (int i = 0; i < 100; ++i) peer.send("x");
+    int received = 0;
+    int when = 0;
+    run(context, [](datagram_socket& socket, int& count, int& seen) -> asio::awaitable<void> {
+        asio::post(socket.get_executor(), [&] { seen = count; });
+        for (; count < 100; ++count) (void)co_await socket.receive();
+    }(server, received, when));
+    CHECK(when > 0);
+    CHECK(when < 50);
+}
+
+TEST_CASE("what the kernel had no room for is counted") {
+    asio::io_context context;
+    datagram_socket_options options;
+    options.receive_buffer = 4096;
+    datagram_socket server{context.get_executor(), address::parse("udp://127.0.0.1:0"), options};
+    const datagram_peer peer{server.local()};
+    const std::string text(1000, 'x');
+    for (int i = 0; i < 100; ++i) peer.send(text);
+    const std::uint64_t lost = server.overflows();
+    CHECK(lost > 0);
+    run(context, [](datagram_socket& socket, std::uint64_t rest) -> asio::awaitable<void> {
+        while (socket.counters().received < rest) (void)co_await socket.receive_batch();
+    }(server, 100 - lost));
+    CHECK(server.counters().received == 100 - lost);
+}
+
+TEST_CASE("one socket for all addresses hears IPv4 and IPv6, one for a version only that") {
+    asio::io_context context;
+    const auto port_of = [](const datagram_socket& socket) { return socket.local_address().substr(socket.local_address().rfind(':')); };
+    datagram_socket all{context.get_executor(), address::parse("udp://:0")};
+    datagram_socket v6{context.get_executor(), address::parse("udp6://:0")};
+    datagram_socket v4{context.get_executor(), address::parse("udp4://:0")};
+    CHECK(all.local_address().starts_with("[::]:"));
+    CHECK(v4.local_address().starts_with("0.0.0.0:"));
+    const datagram_peer four{"127.0.0.1" + port_of(all)};
+    const datagram_peer six{"[::1]" + port_of(all)};
+    four.send("4");
+    six.send("6");
+    run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        for (int i = 0; i < 2; ++i) {
+            const auto datagram = co_await socket.receive();
+            REQUIRE(datagram);
+            co_await socket.send(datagram->bytes, datagram->sender());
+        }
+        co_await socket.flush();
+    }(all));
+    CHECK(four.receive() == "4");
+    CHECK(six.receive() == "6");
+    const datagram_peer other{"127.0.0.1" + port_of(v6)};
+    other.send("x");  // nobody is there
+    CHECK_FALSE(other.receive());
+    run(context, [](datagram_socket& socket, std::string port) -> asio::awaitable<void> {
+        const time_point deadline = clock::now() + 10s;
+        for (const char* host : {"udp://", "udp://localhost", "udp4://", "udp://127.0.0.1"}) {
+            const address where = address::parse(host + port);
+            const auto client = co_await connect_datagram(where, deadline);
+            co_await client->send(host);
+            CHECK(co_await next_text(socket) == host);
+        }
+    }(v4, port_of(v4)));
+}
+
+TEST_CASE("the file of a Unix socket: rights, what is stale is replaced, anything else left alone") {
+    const temporary_folder folder;
+    asio::io_context context;
+    const std::string file = (folder / "d.sock").string();
+    const std::string where = "unixgram://" + file;
+    const auto mode_of = [&] {
+        struct stat info {};
+        REQUIRE(::lstat(file.c_str(), &info) == 0);
+        return info.st_mode & 0777U;
+    };
+    {
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        CHECK(mode_of() == 0770);
+        CHECK(server.local_address() == file);
+        CHECK(bind_failure(context, where) == errc::address_in_use);
+    }
+    CHECK_FALSE(std::filesystem::exists(file));
+    {
+        const datagram_socket server{context.get_executor(), address::parse(where), {}, {.mode = 0602, .group = ::getgid()}};
+        CHECK(mode_of() == 0602);
+    }
+    {
+        const int left = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        const socket_address name = socket_address::of_unix(file);
+        REQUIRE(::bind(left, name.data(), static_cast<socklen_t>(name.size())) == 0);
+        ::close(left);
+        REQUIRE(std::filesystem::exists(file));
+        const datagram_socket server{context.get_executor(), address::parse(where)};
+        CHECK(server.is_open());
+    }
+    folder.write("d.sock", "precious");
+    CHECK(bind_failure(context, where) == errc::address_in_use);
+    CHECK(std::filesystem::is_regular_file(file));
+    CHECK(bind_failure(context, "unixgram://" + (folder / "no/such/folder.sock").string()) == std::errc::no_such_file_or_directory);
+    if (::geteuid() != 0) CHECK(bind_failure(context, "unixgram:///kephas.sock") == std::errc::permission_denied);
+}
+
+TEST_CASE("what cannot be bound or connected is refused") {
+    asio::io_context context;
+    CHECK(bind_failure(context, "tcp://127.0.0.1:0") == errc::invalid_address);
+    CHECK(bind_failure(context, "unix:///x.sock") == errc::invalid_address);
+    CHECK(bind_failure(context, "udp4://[::1]:0") == errc::invalid_address);
+    CHECK(bind_failure(context, "udp6://127.0.0.1:0") == errc::invalid_address);
+    CHECK(bind_failure(context, "udp://example.org:0") == errc::invalid_address);
+    CHECK(bind_failure(context, "udp://192.0.2.1:0") == std::errc::address_not_available);
+    datagram_socket taken{context.get_executor(), address::parse("udp://127.0.0.1:0")};
+    CHECK(bind_failure(context, "udp://" + taken.local_address()) == errc::address_in_use);
+    address tls = address::parse("udp://127.0.0.1:0");
+    tls.tls = true;
+    CHECK_THROWS_AS(datagram_socket(context.get_executor(), tls), error);
+
+    CHECK(refusal(context, "tcp://127.0.0.1:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "udp4://[::1]:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "udp6://127.0.0.1:1").code() == errc::invalid_address);
+    CHECK(refusal(context, "unixgram://@kephas-nobody-" + std::to_string(::getpid())).code() == std::errc::connection_refused);
+    const temporary_folder folder;
+    CHECK(refusal(context, "unixgram://" + (folder / "none.sock").string()).code() == std::errc::no_such_file_or_directory);
+    const std::string name = std::string(64, 'a') + ".example";  // a label has 63 bytes at most: nobody else is asked
+    CHECK(refusal(context, "udp://" + name + ":80").code() == asio::error::host_not_found);
+}
+
+TEST_CASE("options that cannot be are refused by name") {
+    asio::io_context context;
+    const auto refused = [&](const datagram_socket_options& options) -> std::string {
+        try {
+            const datagram_socket socket{context.get_executor(), address::parse("udp://127.0.0.1:0"), options};
+        } catch (const std::invalid_argument& failure) {
+            return failure.what();
+        }
+        return "";
+    };
+    CHECK(refused({}) == "");
+    CHECK(refused({.batch = 0}).find("batch") != std::string::npos);
+    CHECK(refused({.batch = 1025}).find("batch") != std::string::npos);
+    CHECK(refused({.max_size = 1U << 30}).find("max_size") != std::string::npos);
+    CHECK(refused({.send_patience = -1ms}).find("send_patience") != std::string::npos);
+    CHECK(refused({.send_patience = 1h}).find("send_patience") != std::string::npos);
+}
+
+TEST_CASE("a socket that is not connected has no peer to send to") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse("udp://127.0.0.1:0")};
+    const error failure = failure_of(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        co_await socket.send("x");
+    }(server));
+    CHECK(failure.code() == std::errc::not_connected);
+    CHECK_THROWS_AS((void)server.try_send(as_bytes("x")), error);
+}
+
+TEST_CASE("a connected socket queues, too") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            for (int i = 0; i < 8; ++i) CHECK(client->try_send(as_bytes(std::to_string(i))));
+            CHECK(client->counters().sent == 0);
+            co_await client->send("after them");
+            CHECK(client->counters().send_calls == 2);
+            for (int i = 0; i < 8; ++i) CHECK(co_await next_text(socket) == std::to_string(i));
+            CHECK(co_await next_text(socket) == "after them");
+        }(server));
+    }
+}
+
+TEST_CASE("an address of a socket is a value") {
+    const socket_address nobody;
+    CHECK(nobody.empty());
+    CHECK(nobody.family() == AF_UNSPEC);
+    CHECK(to_string(nobody) == "");
+    const socket_address a = end_of("127.0.0.1:80");
+    const socket_address b = end_of("127.0.0.1:81");
+    const socket_address six = end_of("[::1]:80");
+    const socket_address local = end_of("/run/x.sock");
+    const socket_address abstract = end_of("@x");
+    CHECK(a == end_of("127.0.0.1:80"));
+    CHECK(std::hash<socket_address>{}(a) == std::hash<socket_address>{}(end_of("127.0.0.1:80")));
+    CHECK_FALSE(a == b);
+    CHECK_FALSE(a == six);
+    CHECK_FALSE(a == nobody);
+    CHECK(to_string(a) == "127.0.0.1:80");
+    CHECK(to_string(six) == "[::1]:80");
+    CHECK(to_string(local) == "/run/x.sock");
+    CHECK(to_string(abstract) == "@x");
+    CHECK(six.family() == AF_INET6);
+    CHECK(local.family() == AF_UNIX);
+    CHECK_THROWS_AS((void)socket_address::of_unix(""), error);
+    CHECK_THROWS_AS((void)socket_address::of_unix(std::string(108, 'x')), error);
+    CHECK(socket_address::of_unix(std::string(107, 'x')).size() == 110);
+    const sockaddr_in raw{};
+    CHECK_THROWS_AS(socket_address(reinterpret_cast<const sockaddr*>(&raw), 113), error);
+}
