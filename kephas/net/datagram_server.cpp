@@ -228,8 +228,9 @@ asio::awaitable<bool> datagram_server::implementation::serve_once() {
 }
 
 asio::awaitable<void> datagram_server::implementation::run_handler(std::shared_ptr<live> who) {
+    const auto returned = [&] { return who->socket.counters().received - who->socket.pending(); };
     for (;;) {
-        const std::uint64_t before = who->socket.counters().received;
+        const std::uint64_t before = returned();
         std::exception_ptr failure;
         try {
             co_await handler_(who->socket);
@@ -242,7 +243,7 @@ asio::awaitable<void> datagram_server::implementation::run_handler(std::shared_p
         }
         if (!who->socket.is_open()) co_return;  // that is why
         tell_failure(failure);
-        const bool in_vain = who->socket.counters().received == before;
+        const bool in_vain = returned() == before;
         if (in_vain || ending()) {
             const std::lock_guard lock{mutex_};
             failed_ = true;

@@ -117,6 +117,8 @@ public:
     /// Bytes of the longest datagram that arrives whole.
     [[nodiscard]] std::size_t max_size() const noexcept { return max_size_; }
     [[nodiscard]] const datagram_counters& counters() const noexcept { return counters_; }
+    /// How many were received and not returned yet.
+    [[nodiscard]] std::size_t pending() const noexcept { return ready_.size(); }
     /// Datagrams that the kernel has thrown away because nobody took them in time. 0 once it is closed.
     [[nodiscard]] std::uint64_t overflows() const noexcept;
     [[nodiscard]] asio::any_io_executor get_executor() { return socket_.get_executor(); }

@@ -59,6 +59,7 @@ public:
     void send(std::string_view text) const {
         REQUIRE(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
     }
+    void send_if_there(std::string_view text) const { (void)::send(fd_, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT); }
     /// The next one; nothing if none comes within ten seconds.
     [[nodiscard]] std::optional<std::string> receive() const {
         std::string text(256 * 1024, '\0');
