@@ -52,8 +52,10 @@ private:
     std::string where_;
 };
 
-void tell_dialing(const socket_address& where, const connection_observer* observer) {
-    if (observer != nullptr) connection{std::make_unique<dialing>(where), observer}.tell(connection_state::dial);
+void tell_dialing(const socket_address& where, const connection_observer& observer) {
+    if (!observer) return;
+    const auto shared = std::make_shared<const connection_observer>(observer);
+    connection{std::make_unique<dialing>(where), shared}.tell(connection_state::dial);
 }
 
 /// Null, and the reason, if it fails.
@@ -100,7 +102,7 @@ asio::awaitable<std::unique_ptr<stream>> connect_stream(address where, time_poin
     for (std::size_t i = 0; i < all.size() && !transport && ec != asio::error::operation_aborted; ++i) {
         const time_point now = clock::now();
         const duration share = (std::max(deadline, now) - now) / static_cast<int>(all.size() - i);
-        tell_dialing(all[i], options.observer);
+        tell_dialing(all[i], options.on_state);
         transport = co_await connect_to(all[i], now + share, ec);
     }
     if (!transport) throw error{unified(ec), to_string(where)};
@@ -115,7 +117,9 @@ asio::awaitable<std::unique_ptr<stream>> connect_stream(address where, time_poin
 
 asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline, connect_options options) {
     auto transport = co_await connect_stream(where, deadline, options);
-    auto made = std::make_unique<connection>(std::move(transport), options.observer);
+    std::shared_ptr<const connection_observer> observer;
+    if (options.on_state) observer = std::make_shared<const connection_observer>(std::move(options.on_state));
+    auto made = std::make_unique<connection>(std::move(transport), std::move(observer));
     try {
         co_await made->handshake(deadline);
     } catch (const error& failure) {

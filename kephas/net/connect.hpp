@@ -23,8 +23,8 @@ struct connect_options {
     duration keep_alive = std::chrono::minutes{5};
     std::function<void(int fd)> prepare_socket{};  ///< Called with the socket once it is connected, to set its options.
     /// Told of everything that happens, `connection_state::dial` for each address first: the connection knows nothing then
-    /// but the address. Lifetime: as long as the connection.
-    const connection_observer* observer = nullptr;
+    /// but the address.
+    connection_observer on_state{};
 };
 
 /// Connects to a TCP, TLS or Unix socket:

@@ -58,8 +58,8 @@ std::string_view to_string(connection_state state) noexcept {
     return "unknown connection state";
 }
 
-connection::connection(std::unique_ptr<stream> transport, const connection_observer* observer)
-    : stream_{std::move(transport)}, observer_{observer} {
+connection::connection(std::unique_ptr<stream> transport, std::shared_ptr<const connection_observer> observer)
+    : stream_{std::move(transport)}, observer_{std::move(observer)} {
     const int fd = stream_->native_handle();
     if (fd < 0) {
         remote_ = stream_->remote_address();
@@ -76,7 +76,7 @@ connection::~connection() {
 }
 
 void connection::tell(connection_state now) const noexcept {
-    if (observer_ == nullptr || !*observer_) return;
+    if (!observer_) return;
     try {
         (*observer_)(*this, now);
     } catch (...) {  // as its documentation says

@@ -46,8 +46,7 @@ using connection_observer = std::function<void(const connection& which, connecti
 class connection final : private read_waiter {
 public:
     /// Who has it when it begins: a server, a client, or a test with a `memory_link`.
-    /// `observer`, if there is one, stays as long.
-    explicit connection(std::unique_ptr<stream> transport, const connection_observer* observer = nullptr);
+    explicit connection(std::unique_ptr<stream> transport, std::shared_ptr<const connection_observer> observer = nullptr);
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
     ~connection();
@@ -108,7 +107,7 @@ private:
     [[nodiscard]] asio::awaitable<void> wait_writable();
 
     std::unique_ptr<stream> stream_;
-    const connection_observer* observer_;
+    const std::shared_ptr<const connection_observer> observer_;  // null: nobody
     std::string local_;
     std::string remote_;
     std::optional<kephas::peer_credentials> credentials_;

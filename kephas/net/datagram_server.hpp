@@ -5,6 +5,7 @@
 
 #include <kephas/net/address.hpp>
 #include <kephas/net/datagram_socket.hpp>
+#include <kephas/net/socket_server.hpp>
 #include <kephas/net/unix_socket_file.hpp>
 
 #include <asio/awaitable.hpp>
@@ -44,9 +45,8 @@ struct datagram_server_options {
 ///
 /// The socket belongs to one thread, or one strand of the program's executor. A handler that returns ends the server. One that
 /// throws is begun again, and goes on with the datagram after the one that it has thrown for; unless it had received nothing
-/// since it was begun, which ends the server.
-/// Concurrency: any thread, except where it says otherwise. Once it has been shut down or closed it cannot be used again.
-class datagram_server {
+/// since it was begun, which ends the server. The end of the handler is the end of `run` and `serve`.
+class datagram_server final : public socket_server {
 public:
     using handler = std::function<asio::awaitable<void>(datagram_socket& socket)>;
 
@@ -56,35 +56,21 @@ public:
     /// In the program's context, for `serve()`, whoever runs that: the socket gets a strand.
     datagram_server(asio::io_context& context, std::string_view where, handler serve, datagram_server_options options = {});
     datagram_server(asio::io_context& context, address where, handler serve, datagram_server_options options = {});
-    datagram_server(const datagram_server&) = delete;
-    datagram_server& operator=(const datagram_server&) = delete;
-    /// Not before `run` has returned, or `serve` has completed.
-    ~datagram_server();
+    ~datagram_server() override;
 
-    /// Binds, so that `local_address()` is known; `run` and `serve` do it if it was not done. Throws `error`.
-    void listen();
-    /// Serves until `shutdown`, `close`, the end of the handler, or a SIGINT or SIGTERM, which is a shutdown within
-    /// `drain_timeout`; the second one closes. True if the handler has returned by itself. Throws `error`;
-    /// `errc::already_running` if it is used again.
-    bool run();
-    /// The same without signals. Cancellation: as a signal.
-    [[nodiscard]] asio::awaitable<bool> serve();
+    void listen() override;
+    bool run() override;
+    [[nodiscard]] asio::awaitable<bool> serve() override;
 
+    using socket_server::shutdown;
     /// Nothing more is received: `datagram_socket::receive` returns nothing, and the handler comes to its end. If it has not by
-    /// `deadline` it is cancelled, and the socket closed. Returns at once.
-    void shutdown(time_point deadline);
-    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
-    /// Ends it at once.
-    void close() { shutdown(time_point::min()); }
+    /// `deadline` it is cancelled, and the socket closed.
+    void shutdown(time_point deadline) override;
 
-    /// 1 while it is running, 0 otherwise: there are no connections.
-    [[nodiscard]] std::size_t open_connections() const noexcept { return is_running() ? 1 : 0; }
-    /// Whether it receives.
-    [[nodiscard]] bool is_running() const noexcept;
-    /// Whether it has ended, its handler included.
-    [[nodiscard]] bool is_gone() const noexcept;
-    /// "127.0.0.1:8125", "[::]:8125", the file or `@name` of a Unix socket; empty before `listen`.
-    [[nodiscard]] std::string local_address() const;
+    [[nodiscard]] std::size_t open_connections() const noexcept override { return is_running() ? 1 : 0; }
+    [[nodiscard]] bool is_running() const noexcept override;
+    [[nodiscard]] bool is_gone() const noexcept override;
+    [[nodiscard]] std::string local_address() const override;
 
 private:
     class implementation;

@@ -34,7 +34,7 @@ public:
     /// Gets the connection once the request has been written.
     using response_handler = std::function<asio::awaitable<void>(connection& server)>;
 
-    /// Throws `error{errc::invalid_address}`: for datagrams, too. `options.observer` stays as long as the client.
+    /// Throws `error{errc::invalid_address}`: for datagrams, too.
     explicit stream_client(std::string_view where, connect_options options = {});
     explicit stream_client(address where, connect_options options = {});
     stream_client(const stream_client&) = delete;

@@ -78,6 +78,7 @@ public:
     implementation(address where, handler serve, stream_server_options options, asio::io_context* context)
         : where_{std::move(where)}, handler_{std::move(serve)}, options_{std::move(options)}, context_{context} {
         options_.validate();
+        if (options_.on_state) observer_ = std::make_shared<const connection_observer>(options_.on_state);
         if (!handler_) throw std::invalid_argument{"a server needs a handler"};
         if (is_datagram(where_.kind)) {
             throw error{errc::invalid_address, fmt::format("\"{}\": datagrams have a server of their own", to_string(where_))};
@@ -112,8 +113,8 @@ private:
         std::shared_ptr<poller> sockets = std::make_shared<poller>(context.get_executor());
     };
     struct live {
-        live(asio::any_io_executor on, std::unique_ptr<stream> transport, const connection_observer* observer)
-            : executor{std::move(on)}, client{std::move(transport), observer} {}
+        live(asio::any_io_executor on, std::unique_ptr<stream> transport, std::shared_ptr<const connection_observer> observer)
+            : executor{std::move(on)}, client{std::move(transport), std::move(observer)} {}
         asio::any_io_executor executor;
         connection client;
         asio::cancellation_signal cancel;
@@ -147,6 +148,7 @@ private:
     const address where_;
     const handler handler_;
     stream_server_options options_;
+    std::shared_ptr<const connection_observer> observer_;
     asio::io_context* const context_;  // the program's, or null
     std::vector<std::unique_ptr<worker>> workers_;
     std::atomic<std::size_t> next_worker_{0};
@@ -304,7 +306,6 @@ asio::awaitable<bool> stream_server::implementation::serve_once() {
 
 std::shared_ptr<stream_server::implementation::live> stream_server::implementation::make_live(int fd) {
     owned_fd socket{fd};
-    const connection_observer* const observer = options_.on_state ? &options_.on_state : nullptr;
     if (options_.keep_alive > duration::zero()) socket_calls::keep_alive(socket.get(), options_.keep_alive);
     if (options_.prepare_socket) options_.prepare_socket(socket.get());
     const auto secured = [this](std::unique_ptr<stream> transport) {
@@ -313,14 +314,14 @@ std::shared_ptr<stream_server::implementation::live> stream_server::implementati
     if (owned()) {
         worker& home = *workers_[next_worker_.fetch_add(1, std::memory_order_relaxed) % workers_.size()];
         return std::make_shared<live>(home.context.get_executor(), secured(make_polled_stream(std::move(socket), *home.sockets)),
-                                      observer);
+                                      observer_);
     }
     const asio::any_io_executor strand = asio::make_strand(*context_);
     asio::generic::stream_protocol::socket assigned{strand};
     const bool internet = !is_unix(where_.kind);
     assigned.assign(protocol{acceptor_->endpoint().protocol().family(), internet ? IPPROTO_TCP : 0}, socket.get());
     (void)socket.release();
-    return std::make_shared<live>(strand, secured(make_socket_stream(std::move(assigned))), observer);
+    return std::make_shared<live>(strand, secured(make_socket_stream(std::move(assigned))), observer_);
 }
 
 void stream_server::implementation::accepted(int fd) {

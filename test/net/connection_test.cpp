@@ -293,10 +293,10 @@ TEST_CASE("a connection says who its peer is") {
 TEST_CASE("an observer hears of every state that a connection enters, in order") {
     over_poller over;
     std::vector<std::string> states;
-    const connection_observer observer = [&](const connection& /*which*/, connection_state now) {
+    const auto observer = std::make_shared<const connection_observer>([&](const connection& /*which*/, connection_state now) {
         states.emplace_back(to_string(now));
-    };
-    connection ours{over.open(), &observer};
+    });
+    connection ours{over.open(), observer};
     send(over.peer, "x");
     ::shutdown(over.peer, SHUT_WR);
     run(over.context, [](connection& from) -> asio::awaitable<void> {

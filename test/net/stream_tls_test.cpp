@@ -411,12 +411,11 @@ TEST_CASE("a client sees each state of a TLS connection, dialling first") {
     const running_stream_server server{own_threads, "tls://127.0.0.1:0", echo, with(localhost_pair())};
     std::vector<connection_state> states;
     std::string dialled;
-    const connection_observer observer = [&](const connection& which, connection_state now) {
+    connect_options options = how(trusting(common_ca()));
+    options.on_state = [&](const connection& which, connection_state now) {
         if (now == connection_state::dial) dialled = which.remote_address();
         if (states.empty() || states.back() != now) states.push_back(now);
     };
-    connect_options options = how(trusting(common_ca()));
-    options.observer = &observer;
     asio::io_context context;
     run(context, [](std::string where, connect_options use) -> asio::awaitable<void> {
         const auto peer = co_await connect(address::parse(where), clock::now() + 10s, use);
