@@ -3,9 +3,9 @@
 #include <kephas/net/acceptor.hpp>
 #include <kephas/net/certificate_keeper.hpp>
 #include <kephas/net/owned_fd.hpp>
-#include <kephas/net/parked.hpp>
 #include <kephas/net/poller.hpp>
 #include <kephas/net/resolve.hpp>
+#include <kephas/net/server_life.hpp>
 #include <kephas/net/socket_calls.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
@@ -16,10 +16,8 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
-#include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
-#include <asio/signal_set.hpp>
 #include <asio/strand.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
@@ -29,7 +27,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <csignal>
 #include <mutex>
 #include <stdexcept>
 #include <system_error>
@@ -73,10 +70,14 @@ void stream_server_options::validate() const {
     require((access.mode & ~mode_t{0777}) == 0, "access.mode has bits that are no rights of a file");
 }
 
-class stream_server::implementation : public std::enable_shared_from_this<implementation> {
+class stream_server::implementation final : public server_life {
 public:
     implementation(address where, handler serve, stream_server_options options, asio::io_context* context)
-        : where_{std::move(where)}, handler_{std::move(serve)}, options_{std::move(options)}, context_{context} {
+        : server_life{options.drain_timeout, options.log, options.on_message},
+          where_{std::move(where)},
+          handler_{std::move(serve)},
+          options_{std::move(options)},
+          context_{context} {
         options_.validate();
         if (options_.on_state) observer_ = std::make_shared<const connection_observer>(options_.on_state);
         if (!handler_) throw std::invalid_argument{"a server needs a handler"};
@@ -89,22 +90,17 @@ public:
         const unsigned threads = options_.threads > 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
         for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<worker>());
     }
-    ~implementation() {
+    ~implementation() override {
         for (const auto& each : workers_) each->sockets->stop();
     }
 
-    void listen();
-    bool run();
-    asio::awaitable<bool> serve();
-    void shutdown(time_point deadline);
-    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
-    certificate_reload reload_certificates();
+    void listen() override;
+    [[nodiscard]] bool run();
+    [[nodiscard]] certificate_reload reload_certificates();
 
     [[nodiscard]] bool owned() const noexcept { return context_ == nullptr; }
     [[nodiscard]] std::size_t open() const noexcept { return open_.load(std::memory_order_acquire); }
-    [[nodiscard]] bool running() const noexcept { return running_.load(std::memory_order_acquire); }
-    [[nodiscard]] bool gone() const noexcept { return gone_.load(std::memory_order_acquire); }
-    [[nodiscard]] std::string local_address() const;
+    [[nodiscard]] std::string local_address() const override;
 
 private:
     /// A thread of `run`, and the connections that it serves.
@@ -127,45 +123,36 @@ private:
         const asio::any_io_executor executor = who->executor;
         asio::post(executor, [who = std::move(who), what] { what(*who); });
     }
+    [[nodiscard]] std::shared_ptr<implementation> self() { return std::static_pointer_cast<implementation>(shared_from_this()); }
     [[nodiscard]] asio::any_io_executor main_executor();
-    void begin();
-    [[nodiscard]] asio::awaitable<bool> serve_once();
+    void start() override;
+    void stop() override;
+    void cut() override;
+    [[nodiscard]] bool finish() override;
+    void spawn(asio::awaitable<void> task);
     void accepted(int fd);
-    [[nodiscard]] std::shared_ptr<live> make_live(int fd);
+    [[nodiscard]] std::shared_ptr<live> make_live(owned_fd socket);
     [[nodiscard]] asio::awaitable<void> serve_connection(std::shared_ptr<live> who);
     void connection_ended(const std::shared_ptr<live>& who, const std::exception_ptr& failure);
     void forget(const std::shared_ptr<live>& who);
     [[nodiscard]] asio::awaitable<void> watch_idle();
-    void task_ended();
-    [[nodiscard]] asio::awaitable<void> wait_for_shutdown();
-    [[nodiscard]] asio::awaitable<bool> wait_for_end(bool whatever_it_takes);
-    void cut_all();
-    void say(const std::string& what);
-    template <class Callback>
-    void guarded(const char* what, Callback callback) noexcept;
-    void resume_waiter_locked();
 
     const address where_;
     const handler handler_;
-    stream_server_options options_;
+    const stream_server_options options_;
     std::shared_ptr<const connection_observer> observer_;
     asio::io_context* const context_;  // the program's, or null
     std::vector<std::unique_ptr<worker>> workers_;
     std::atomic<std::size_t> next_worker_{0};
-
     std::atomic<std::size_t> open_{0};
-    std::atomic<bool> begun_{false};
-    std::atomic<bool> running_{false};
-    std::atomic<bool> gone_{false};
+    std::optional<steady_timer> idle_timer_;  // on the executor of the acceptor
 
     mutable std::mutex mutex_;
     std::unique_ptr<acceptor> acceptor_;
     certificate_counters certificate_counters_;
     std::shared_ptr<certificate_keeper> certificates_;  // null without TLS
     std::unordered_set<std::shared_ptr<live>> lives_;
-    std::size_t tasks_ = 0;  // coroutines that have not ended: connections, the accept loop
-    std::optional<time_point> deadline_;  // of the shutdown
-    parked_ptr waiter_;  // of serve_once
+    bool cut_ = false;  // no more of them
 };
 
 asio::any_io_executor stream_server::implementation::main_executor() {
@@ -173,28 +160,12 @@ asio::any_io_executor stream_server::implementation::main_executor() {
     return asio::make_strand(*context_);
 }
 
-template <class Callback>
-void stream_server::implementation::guarded(const char* what, Callback callback) noexcept {
-    try {
-        callback();
-    } catch (const std::exception& failure) {
-        options_.log.error("{} has thrown: {}", what, failure.what());
-    } catch (...) {
-        options_.log.error("{} has thrown", what);
-    }
-}
-
-void stream_server::implementation::say(const std::string& what) {
-    options_.log.info("{}", what);
-    if (options_.on_message) guarded("on_message", [&] { options_.on_message(what); });
-}
-
 void stream_server::implementation::listen() {
     std::string text;
     {
         const std::lock_guard lock{mutex_};
         if (acceptor_) return;
-        if (where_.tls) certificates_ = std::make_shared<certificate_keeper>(options_.tls, certificate_counters_, options_.log);
+        if (where_.tls) certificates_ = std::make_shared<certificate_keeper>(options_.tls, certificate_counters_, log());
         acceptor_ = bind(main_executor(), where_, options_.access);
         text = fmt::format("listening on {}://{}", where_.tls ? "tls" : to_string(where_.kind),
                            to_string(acceptor_->endpoint().data(), acceptor_->endpoint().size()));
@@ -216,96 +187,58 @@ certificate_reload stream_server::implementation::reload_certificates() {
     return certificates ? certificates->reload() : certificate_reload{};
 }
 
-void stream_server::implementation::begin() {
-    if (begun_.exchange(true)) throw error{errc::already_running};
-    try {
-        listen();
-    } catch (...) {
-        begun_ = false;  // nothing has begun: once the address is free it may
-        throw;
-    }
-}
-
 bool stream_server::implementation::run() {
-    if (!owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
-    begin();
-    bool clean = false;
-    std::exception_ptr failure;
-    asio::io_context& first = workers_.front()->context;
-    asio::signal_set signals{first, SIGINT, SIGTERM};
-    bool again = false;
-    std::function<void(std::error_code, int)> on_signal = [&](std::error_code ec, int /*number*/) {
-        if (ec) return;
-        if (std::exchange(again, true)) shutdown(time_point::min());
-        else shutdown(options_.drain_timeout);
-        signals.async_wait(on_signal);
-    };
-    signals.async_wait(on_signal);
-    std::vector<asio::executor_work_guard<asio::io_context::executor_type>> guards;
-    for (const auto& each : workers_) guards.push_back(asio::make_work_guard(each->context));
-    asio::co_spawn(first, serve_once(), [&](std::exception_ptr thrown, bool outcome) {
-        failure = thrown;
-        clean = outcome;
-        signals.cancel();
-        for (const auto& each : workers_) asio::post(each->context, [sockets = each->sockets] { sockets->stop(); });
-        guards.clear();
-    });
-    std::vector<std::thread> threads;
-    for (std::size_t i = 1; i < workers_.size(); ++i) {
-        threads.emplace_back([&context = workers_[i]->context] { context.run(); });
-    }
-    first.run();
-    for (std::thread& each : threads) each.join();
-    if (failure) std::rethrow_exception(failure);
-    return clean;
+    std::vector<asio::io_context*> contexts;
+    for (const auto& each : workers_) contexts.push_back(&each->context);
+    return server_life::run(contexts);
 }
 
-asio::awaitable<bool> stream_server::implementation::serve() {
-    if (owned()) throw std::logic_error{"serve() is for a server in a context of the program's: call run()"};
-    begin();
-    co_return co_await serve_once();
-}
-
-asio::awaitable<bool> stream_server::implementation::serve_once() {
-    // A cancellation is a wish, not an error: it never throws here, whenever it comes.
-    const bool throws = co_await asio::this_coro::throw_if_cancelled();
-    const auto before = (co_await asio::this_coro::cancellation_state).cancelled();
-    if (before != asio::cancellation_type::none) shutdown(options_.drain_timeout);
-    co_await asio::this_coro::throw_if_cancelled(false);
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    const bool watches_idle = options_.idle_timeout > duration::zero();
-    {
-        const std::lock_guard lock{mutex_};
-        tasks_ = 1U + (watches_idle ? 1U : 0U) + (certificates_ ? 1U : 0U);
-    }
-    const auto self = shared_from_this();
-    const auto ended = [self](const std::exception_ptr& failure) {
+void stream_server::implementation::spawn(asio::awaitable<void> task) {
+    if (!begin_task()) return;
+    asio::co_spawn(acceptor_->executor(), std::move(task), [self = self()](const std::exception_ptr& failure) {
         if (failure) self->guarded("accepting", [&] { std::rethrow_exception(failure); });
-        self->task_ended();
-    };
-    running_.store(true, std::memory_order_release);
-    asio::co_spawn(acceptor_->executor(), acceptor_->accept([this](int fd) { accepted(fd); }, options_.log), ended);
-    if (watches_idle) asio::co_spawn(acceptor_->executor(), watch_idle(), ended);
-    if (certificates_) asio::co_spawn(acceptor_->executor(), certificates_->watch(), ended);
-    co_await wait_for_shutdown();
-    co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
-    running_.store(false, std::memory_order_release);
+        self->end_task();
+    });
+}
+
+void stream_server::implementation::start() {
+    spawn(acceptor_->accept([this](int fd) { accepted(fd); }, log()));
+    if (options_.idle_timeout > duration::zero()) {
+        idle_timer_.emplace(acceptor_->executor());
+        spawn(watch_idle());
+    }
+    if (certificates_) spawn(certificates_->watch());
+}
+
+void stream_server::implementation::stop() {
     acceptor_->stop();
     if (certificates_) certificates_->stop_watching(acceptor_->executor());
-    const bool clean = co_await wait_for_end(false);
-    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    if (!clean) {
-        cut_all();
-        (void)co_await wait_for_end(true);
-    }
-    co_await asio::this_coro::throw_if_cancelled(throws);
-    gone_.store(true, std::memory_order_release);
-    say(fmt::format("not listening on {} any more", local_address()));
-    co_return clean;
+    asio::post(acceptor_->executor(), [self = self()] {
+        if (self->idle_timer_) self->idle_timer_->cancel();
+    });
 }
 
-std::shared_ptr<stream_server::implementation::live> stream_server::implementation::make_live(int fd) {
-    owned_fd socket{fd};
+void stream_server::implementation::cut() {
+    std::vector<std::shared_ptr<live>> all;
+    {
+        const std::lock_guard lock{mutex_};
+        cut_ = true;
+        all.assign(lives_.begin(), lives_.end());
+    }
+    for (auto& each : all) {
+        on_its_thread(std::move(each), [](live& which) {
+            which.client.close();
+            which.cancel.emit(asio::cancellation_type::terminal);
+        });
+    }
+}
+
+bool stream_server::implementation::finish() {
+    for (const auto& each : workers_) asio::post(each->context, [sockets = each->sockets] { sockets->stop(); });
+    return true;
+}
+
+std::shared_ptr<stream_server::implementation::live> stream_server::implementation::make_live(owned_fd socket) {
     if (options_.keep_alive > duration::zero()) socket_calls::keep_alive(socket.get(), options_.keep_alive);
     if (options_.prepare_socket) options_.prepare_socket(socket.get());
     const auto secured = [this](std::unique_ptr<stream> transport) {
@@ -325,16 +258,20 @@ std::shared_ptr<stream_server::implementation::live> stream_server::implementati
 }
 
 void stream_server::implementation::accepted(int fd) {
-    const auto who = make_live(fd);
-    {
-        const std::lock_guard lock{mutex_};
-        if (deadline_ || lives_.size() >= options_.max_connections) return;  // it closes
-        lives_.insert(who);
-        ++tasks_;
-    }
+    owned_fd socket{fd};
+    if (open() >= options_.max_connections || !begin_task()) return;  // it closes
     open_.fetch_add(1, std::memory_order_acq_rel);
-    auto ended = [self = shared_from_this(), who](std::exception_ptr failure) { self->connection_ended(who, failure); };
+    std::shared_ptr<live> who;
     try {
+        who = make_live(std::move(socket));
+        bool late = false;
+        {
+            const std::lock_guard lock{mutex_};
+            late = cut_;
+            if (!late) lives_.insert(who);
+        }
+        if (late) return forget(who);
+        auto ended = [self = self(), who](const std::exception_ptr& failure) { self->connection_ended(who, failure); };
         asio::co_spawn(who->executor, serve_connection(who),
                        asio::bind_cancellation_slot(who->cancel.slot(), std::move(ended)));
     } catch (...) {  // no memory; its thread has not seen it yet
@@ -371,27 +308,19 @@ void stream_server::implementation::connection_ended(const std::shared_ptr<live>
 
 void stream_server::implementation::forget(const std::shared_ptr<live>& who) {
     open_.fetch_sub(1, std::memory_order_acq_rel);
-    const std::lock_guard lock{mutex_};
-    lives_.erase(who);
-    if (--tasks_ == 0) resume_waiter_locked();
-}
-
-void stream_server::implementation::task_ended() {
-    const std::lock_guard lock{mutex_};
-    if (--tasks_ == 0) resume_waiter_locked();
-}
-
-void stream_server::implementation::resume_waiter_locked() {
-    if (waiter_) std::exchange(waiter_, nullptr)->resume();
+    {
+        const std::lock_guard lock{mutex_};
+        lives_.erase(who);
+    }
+    end_task();
 }
 
 asio::awaitable<void> stream_server::implementation::watch_idle() {
     const duration step = std::clamp<duration>(options_.idle_timeout / 8, std::chrono::milliseconds{1}, std::chrono::seconds{1});
-    steady_timer timer{co_await asio::this_coro::executor};
-    while (running()) {
-        timer.expires_after(step);
+    while (!ending()) {
+        idle_timer_->expires_after(step);
         std::error_code ec;
-        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        co_await idle_timer_->async_wait(asio::redirect_error(asio::use_awaitable, ec));
         std::vector<std::shared_ptr<live>> idle;
         {
             const std::lock_guard lock{mutex_};
@@ -405,70 +334,7 @@ asio::awaitable<void> stream_server::implementation::watch_idle() {
             });
         }
     }
-}
-
-void stream_server::implementation::shutdown(time_point deadline) {
-    const std::lock_guard lock{mutex_};
-    deadline_ = std::min(deadline_.value_or(time_point::max()), deadline);
-    resume_waiter_locked();
-}
-
-asio::awaitable<void> stream_server::implementation::wait_for_shutdown() {
-    std::error_code ec;
-    co_await park(
-        [this](parked_ptr who) {
-            const std::lock_guard lock{mutex_};
-            if (deadline_) return false;
-            waiter_ = std::move(who);
-            return true;
-        },
-        ec);
-    const std::lock_guard lock{mutex_};
-    waiter_ = nullptr;
-    if (!deadline_) deadline_ = clock::now() + options_.drain_timeout;  // it was cancelled
-}
-
-/// False if the deadline passes before.
-asio::awaitable<bool> stream_server::implementation::wait_for_end(bool whatever_it_takes) {
-    steady_timer timer{co_await asio::this_coro::executor};
-    for (;;) {
-        std::error_code ec;
-        co_await park(
-            [&](parked_ptr who) {
-                const std::lock_guard lock{mutex_};
-                if (tasks_ == 0) return false;
-                if (!whatever_it_takes) {
-                    if (*deadline_ <= clock::now()) return false;
-                    timer.expires_at(*deadline_);
-                    timer.async_wait([who](std::error_code failed) {
-                        if (!failed) who->resume();
-                    });
-                }
-                waiter_ = std::move(who);
-                return true;
-            },
-            ec);
-        timer.cancel();
-        const std::lock_guard lock{mutex_};
-        waiter_ = nullptr;
-        if (ec) deadline_ = time_point::min();  // cancelled once more
-        if (tasks_ == 0) co_return true;
-        if (!whatever_it_takes && *deadline_ <= clock::now()) co_return false;
-    }
-}
-
-void stream_server::implementation::cut_all() {
-    std::vector<std::shared_ptr<live>> all;
-    {
-        const std::lock_guard lock{mutex_};
-        all.assign(lives_.begin(), lives_.end());
-    }
-    for (auto& each : all) {
-        on_its_thread(std::move(each), [](live& which) {
-            which.client.close();
-            which.cancel.emit(asio::cancellation_type::terminal);
-        });
-    }
+    idle_timer_.reset();  // it must not outlive its executor
 }
 
 stream_server::stream_server(std::string_view where, handler serve, stream_server_options options)
@@ -486,8 +352,17 @@ stream_server::stream_server(asio::io_context& context, address where, handler s
 stream_server::~stream_server() = default;
 
 void stream_server::listen() { implementation_->listen(); }
-bool stream_server::run() { return implementation_->run(); }
-asio::awaitable<bool> stream_server::serve() { return implementation_->serve(); }
+
+bool stream_server::run() {
+    if (!implementation_->owned()) throw std::logic_error{"run() is for a server with threads of its own: await serve()"};
+    return implementation_->run();
+}
+
+asio::awaitable<bool> stream_server::serve() {
+    if (implementation_->owned()) throw std::logic_error{"serve() is for a server in a context of the program's: call run()"};
+    return implementation_->serve();
+}
+
 certificate_reload stream_server::reload_certificates() { return implementation_->reload_certificates(); }
 void stream_server::shutdown(time_point deadline) { implementation_->shutdown(deadline); }
 std::size_t stream_server::open_connections() const noexcept { return implementation_->open(); }

@@ -346,7 +346,7 @@ TEST_CASE("a server that was told to end before it began ends at once") {
         datagram_server server{kinds[0], echo};
         if (at_once) server.close();
         else server.shutdown(10s);
-        CHECK(server.run() == !at_once);
+        CHECK(server.run());  // no handler had to be cut
         CHECK(server.is_gone());
     }
 }
