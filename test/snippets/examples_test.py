@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED TCP-ECHO TCP-CLIENT UNIX-IPC MONITORING."""
+"""Starts the examples and uses them as the README says: examples_test.py QUICKSTART EMBED TCP-ECHO TCP-CLIENT UNIX-IPC MONITORING UDP-STATSD."""
 import os
 import re
 import signal
@@ -177,9 +177,32 @@ def monitoring(path):
     assert states[-1] == f'127.0.0.1:{port} <- {here}: close connection', states
 
 
+def statsd(path):
+    with Program(path, 'udp://127.0.0.1:0') as program:
+        port, = program.ports(r'listening on udp://127\.0\.0\.1:(\d+)')
+        where = f'udp://127.0.0.1:{port}'
+        for expected in (1, 2):
+            done = subprocess.run([path, '--send', 'myapp.requests:1', where], capture_output=True, text=True, timeout=PATIENCE)
+            assert (done.returncode, done.stdout) == (0, f'myapp.requests:{expected}\n'), done
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect(('127.0.0.1', port))
+            client.send(b'myapp.requests:1|c')
+            client.send(b'other:-20|c')
+            client.send(b'nonsense')
+            assert client.recv(100) == b'not a counter'
+            client.send(b'stats')
+            assert client.recv(100) == b'myapp.requests:3\nother:-20\n'
+        rest = program.stop()
+        assert rest.endswith('myapp.requests:3\nother:-20\n'), rest
+    done = subprocess.run([path, '--send', 'myapp.requests:1', where], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1 and 'Connection refused' in done.stderr, done
+
+
 quickstart(sys.argv[1])
 embed(sys.argv[2])
 tcp(sys.argv[3], sys.argv[4])
 unix(sys.argv[5])
 monitoring(sys.argv[6])
+statsd(sys.argv[7])
 print('the examples do what the README says')
