@@ -11,9 +11,12 @@
 
 #include <asio/error.hpp>
 #include <asio/generic/stream_protocol.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <system_error>
 #include <utility>
@@ -73,18 +76,31 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_poi
     shared->socket.open(kind, ec);
     if (ec) co_return nullptr;
     steady_timer timer{executor};
-    co_await park(
-        [&](parked_ptr who) {
-            shared->socket.async_connect(endpoint, [shared, who](std::error_code failure) {
-                shared->ec = failure;
-                who->resume();
-            });
-            resume_at(timer, deadline, who);
-            return true;
-        },
-        ec);
-    timer.cancel();
-    if (!ec) ec = shared->ec;
+    // Linux does not wait for room in the queue of a Unix socket that listens, and no event tells of it: ask again, later.
+    static constexpr duration longest_pause = std::chrono::milliseconds{32};
+    for (duration pause = std::chrono::milliseconds{1};; pause = std::min(2 * pause, longest_pause)) {
+        co_await park(
+            [&](parked_ptr who) {
+                shared->socket.async_connect(endpoint, [shared, who](std::error_code failure) {
+                    shared->ec = failure;
+                    who->resume();
+                });
+                resume_at(timer, deadline, who);
+                return true;
+            },
+            ec);
+        timer.cancel();
+        if (!ec) ec = shared->ec;
+        // Asio calls the EAGAIN of a full queue "no buffer space".
+        if (family != AF_UNIX || (ec != asio::error::no_buffer_space && ec != asio::error::try_again)) break;
+        if (clock::now() >= deadline) {
+            ec = errc::timed_out;
+            break;
+        }
+        timer.expires_at(std::min(deadline, clock::now() + pause));
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        if (ec) break;  // cancelled
+    }
     if (!ec) co_return make_socket_stream(std::move(shared->socket));
     std::error_code ignored;
     shared->socket.close(ignored);

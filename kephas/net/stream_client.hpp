@@ -28,7 +28,7 @@ namespace kephas {
 ///
 /// Reading and writing are those of `connection`; without one they throw `errc::not_connected`.
 /// Concurrency: everything on the executor of the coroutines that await it, one at a time, but reading beside writing.
-/// Lifetime: it must stay until what was begun on it has completed.
+/// Lifetime: it must stay until what was begun on it has completed, and not outlive the context of those coroutines.
 class stream_client {
 public:
     /// Gets the connection once the request has been written.

@@ -47,9 +47,9 @@ TEST_CASE("a client connects, reads, writes, closes, and connects again, over TC
     for (const std::string& where : {std::string{"tcp://127.0.0.1:0"}, "unix://" + (folder / "client.sock").string()}) {
         running_stream_server server{own_threads, where, echo};
         const bool tcp = where.starts_with("tcp");
+        asio::io_context context;
         stream_client client{tcp ? "tcp://" + server->local_address() : where};
         CHECK_FALSE(client.is_connected());
-        asio::io_context context;
         run(context, [](stream_client& self) -> asio::awaitable<void> {
             for (int round = 0; round < 2; ++round) {
                 co_await self.connect(10s);
@@ -85,8 +85,8 @@ TEST_CASE("half a close sends FIN: the server sees the end, answers, and the cli
         while (const std::size_t size = co_await client.read_some(buffer)) all += as_text(bytes_view{buffer}.first(size));
         co_await client.write("got " + std::to_string(all.size()) + "\n");
     }};
-    stream_client client{"tcp://" + server->local_address()};
     asio::io_context context;
+    stream_client client{"tcp://" + server->local_address()};
     run(context, [](stream_client& self) -> asio::awaitable<void> {
         co_await self.connect(10s);
         co_await self.write("12345");
@@ -103,8 +103,8 @@ TEST_CASE("half a close sends FIN: the server sees the end, answers, and the cli
 
 TEST_CASE("once connects when needed, sends, hands over the connection, and closes what it has connected") {
     running_stream_server server{own_threads, "tcp://127.0.0.1:0", echo};
-    stream_client client{"tcp://" + server->local_address()};
     asio::io_context context;
+    stream_client client{"tcp://" + server->local_address()};
     run(context, [](stream_client& self) -> asio::awaitable<void> {
         std::string seen;
         const auto keep = [&seen](connection& on) -> asio::awaitable<void> { seen = co_await on.read_until("\n"); };
@@ -127,8 +127,8 @@ TEST_CASE("once connects anew after the server has left") {
         const std::string line = co_await client.read_until("\n");
         co_await client.write(line);
     }};
-    stream_client client{"tcp://" + server->local_address()};
     asio::io_context context;
+    stream_client client{"tcp://" + server->local_address()};
     run(context, [](stream_client& self) -> asio::awaitable<void> {
         std::string seen;
         const auto to_the_end = [&seen](connection& on) -> asio::awaitable<void> {
@@ -173,8 +173,8 @@ TEST_CASE("once ends at its deadline, with what its handler throws, and with the
 
 TEST_CASE("without a connection reading and writing fail clearly") {
     const running_stream_server server{own_threads, "tcp://127.0.0.1:0", echo};
-    stream_client client{"tcp://" + server->local_address()};
     asio::io_context context;
+    stream_client client{"tcp://" + server->local_address()};
     const auto refused = [&](asio::awaitable<void> (*task)(stream_client&)) {
         return failure_of(context, client, task).code() == errc::not_connected;
     };
