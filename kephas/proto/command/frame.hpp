@@ -53,4 +53,13 @@ inline std::size_t server_frame_head(std::span<std::byte, max_server_frame_head>
     return size + command_id_size;
 }
 
+inline constexpr std::size_t stream_frame_head_size = 8;
+
+/// Writes what stands before the payload of a command that goes over a stream: the length of the frame, and the id.
+inline void encode_stream_head(std::span<std::byte, stream_frame_head_size> out, command_id id,
+                               std::size_t payload_size) noexcept {
+    store_big_endian(out.data(), static_cast<std::uint32_t>(command_id_size + payload_size));
+    store_big_endian(out.data() + 4, static_cast<std::uint32_t>(id));
+}
+
 }  // namespace kephas

@@ -1,8 +1,9 @@
+#include <kephas/base/growth.hpp>
+
 #include <kephas/proto/websocket/decoder.hpp>
 #include <kephas/proto/websocket/encoder.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -10,7 +11,6 @@
 namespace kephas::websocket {
 namespace {
 
-constexpr std::size_t smallest_buffer = 256;
 constexpr std::size_t smallest_direct_read = 4 * 1024;  // less room than this is not worth a read of its own
 
 constexpr unsigned fin_bit = 0x80;
@@ -350,19 +350,8 @@ bool decoder::check_text(bytes_view bytes) noexcept {
     return false;
 }
 
-// At most twice what is needed now. Steps of that size would often end just short of the message, and a last one would move
-// nearly all of it once more: so they are a little smaller, and the last one ends with it.
 void decoder::make_room(std::size_t needed) {
-    const std::size_t largest = largest_message();
-    std::size_t capacity = std::max(2 * needed, smallest_buffer);
-    if (largest <= capacity) {
-        capacity = std::max(needed, largest);
-    } else if (fin_ && needed >= direct_threshold) {
-        const double steps = std::ceil(std::log2(static_cast<double>(largest) / static_cast<double>(needed)));
-        const double factor = std::pow(static_cast<double>(largest) / static_cast<double>(needed), 1 / steps);
-        capacity = std::min(capacity, static_cast<std::size_t>(factor * static_cast<double>(needed)) + 1);
-    }
-    slice larger = slice::allocate(capacity);
+    slice larger = slice::allocate(grown_capacity(needed, largest_message(), fin_));
     if (assembled_ > 0) std::memcpy(larger.data(), assembly_.data(), assembled_);
     assembly_ = std::move(larger);
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <kephas/base/bytes.hpp>
+#include <kephas/base/growth.hpp>
 #include <kephas/base/slice.hpp>
 
 #include <kephas/proto/websocket/close_code.hpp>
@@ -8,6 +9,7 @@
 #include <kephas/proto/websocket/mask.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 #include <kephas/proto/websocket/utf8.hpp>
+#include <kephas/proto/websocket/violation.hpp>
 
 #include <array>
 #include <cstddef>
@@ -31,12 +33,6 @@ struct decoder_options {
 struct decoded {
     opcode op = opcode::binary;  ///< Never `continuation`.
     slice payload;  ///< Unmasked, inflated; valid UTF-8 if it is text. A part of the input, or a buffer of its own.
-};
-
-/// Why the peer's bytes cannot be decoded any further.
-struct violation {
-    close_code code = close_code::protocol_error;
-    std::string reason;
 };
 
 /// The receiving half of RFC 6455 section 5, for either role: frames in, messages and control frames out.
@@ -88,7 +84,7 @@ public:
     /// Lets go of all memory and ignores whatever comes from now on.
     void stop() noexcept;
 
-    static constexpr std::size_t direct_threshold = 8 * 1024;  ///< `want()` asks only for more missing bytes than this.
+    static constexpr std::size_t direct_threshold = steady_growth_from;  ///< `want()` asks only for more missing bytes than this.
 
 private:
     enum class fault : std::uint8_t {
