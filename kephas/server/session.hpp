@@ -158,14 +158,16 @@ private:
     void pause();
     void unpause();
     void woken();
+    class direct_replies;
+    void end_hopeless_calls();
+
+    // what leaves (session_write.cpp)
     void flush(time_point now);
     [[nodiscard]] outbox::progress note_written(std::size_t size, bool queued);
-    class direct_replies;
     void compress_queued();
     [[nodiscard]] bool queue_held();
     [[nodiscard]] held_output& held();
     void forget_held_if_empty() noexcept;
-    void end_hopeless_calls();
     void writable(std::error_code ec);
     void send_now(outbound_frame frame);
 
