@@ -2,23 +2,14 @@
 
 #include <kephas/proto/http/response.hpp>
 
-#include <kephas/net/certificate_keeper.hpp>
-#include <kephas/net/owned_fd.hpp>
 #include <kephas/net/socket_stream.hpp>
-#include <kephas/net/steady_timer.hpp>
 #include <kephas/net/tls_stream.hpp>
 
 #include <kephas/server/checked_options.hpp>
 #include <kephas/server/collect_stats.hpp>
-#include <kephas/server/lingerers.hpp>
-#include <kephas/server/listener.hpp>
-#include <kephas/server/server.hpp>
-#include <kephas/server/server_context.hpp>
-#include <kephas/server/session.hpp>
-#include <kephas/server/shard.hpp>
+#include <kephas/server/server_implementation.hpp>
 
 #include <asio/co_spawn.hpp>
-#include <asio/dispatch.hpp>
 #include <asio/post.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/strand.hpp>
@@ -26,11 +17,9 @@
 
 #include <algorithm>
 #include <csignal>
-#include <mutex>
 #include <random>
 #include <stdexcept>
 #include <thread>
-#include <unordered_set>
 #include <utility>
 
 namespace kephas {
@@ -49,82 +38,6 @@ const std::string& answer_to_plain_http() {
 }
 
 }  // namespace
-
-class server::implementation final : private session_owner {
-public:
-    using strand_factory = handler_pool::strand_factory;
-
-    implementation(std::shared_ptr<const kephas::routes> routes, server_options options, asio::any_io_executor executor,
-                   strand_factory strands);
-    // Handles may keep a shard longer than its context, and a server that never served has not stopped them.
-    ~implementation() {
-        for (const auto& each : registry_->shards) each->stop();
-    }
-    implementation(const implementation&) = delete;
-    implementation& operator=(const implementation&) = delete;
-
-    void listen();
-    void begin();  // listens, once
-    drain_report run();
-    asio::awaitable<drain_report> serve();
-    asio::awaitable<drain_report> serve_once();
-    void stop();
-    void hurry();  // as a second stop()
-    void attach(asio::generic::stream_protocol::socket::native_handle_type fd,
-                const asio::generic::stream_protocol& protocol, const std::shared_ptr<const listener_role>& role);
-    void attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role);
-    using transport_factory = std::function<std::unique_ptr<stream>(shard& home, const asio::any_io_executor& strand)>;
-    void attach(const transport_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
-
-    /// Takes a place for a new connection. False if there is none: it is answered and closed then.
-    [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
-
-    [[nodiscard]] certificate_reload reload_certificates();
-    [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
-    [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
-    [[nodiscard]] server_stats stats() const;
-
-private:
-    [[nodiscard]] bool owned() const noexcept { return !strands_; }
-    void make_owned_parts();
-    void make_embedded_parts();
-    void make_codecs();
-    void make_handlers(asio::any_io_executor fallback, strand_factory strands, unsigned threads);
-
-    /// Runs something until the drain ends it; `what` names it in the log.
-    void spawn(const asio::any_io_executor& executor, asio::awaitable<void> task, const char* what);
-    void task_ended(const std::exception_ptr& failure, const char* what);
-    void ended(session& last) noexcept override;
-    [[nodiscard]] std::vector<std::shared_ptr<session>> sessions() const;
-    /// Completes when nothing runs any more, or at `deadline`, or when `stop()` is called; true for the first.
-    [[nodiscard]] asio::awaitable<bool> wait_for_sessions(time_point deadline);
-    [[nodiscard]] asio::awaitable<void> wait_for_stop();
-    [[nodiscard]] asio::awaitable<drain_report> drain();
-
-    // Owned: the pool ends before the contexts, and those before what their handlers refer to.
-    asio::any_io_executor executor_;  // embedded: the program's; owned: the first shard's
-    strand_factory strands_;          // embedded only
-    handler_counters handler_counters_;
-    server_context context_;
-    std::shared_ptr<client_registry> registry_ = std::make_shared<client_registry>();
-    std::shared_ptr<memory_budget> outbox_budget_;  // shared with the shards, which handles may keep
-    std::vector<std::unique_ptr<asio::io_context>> contexts_;
-    std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
-                                              // one on an asio::thread_pool would be allocated with every use
-    std::vector<std::unique_ptr<listener>> listeners_;
-    std::unique_ptr<lingerers> lingerers_;
-    std::shared_ptr<certificate_keeper> certificates_;  // null without TLS
-    asio::any_io_executor watcher_;                     // where it looks at the files, which may block
-    std::atomic<std::size_t> next_shard_{0};
-    std::atomic<bool> serving_{false};
-
-    mutable std::mutex mutex_;  // what follows
-    std::unordered_set<std::shared_ptr<session>> sessions_;
-    std::size_t tasks_ = 0;  // sessions and accept loops
-    unsigned stops_ = 0;
-    parked_ptr stop_waiter_;
-    parked_ptr end_waiter_;
-};
 
 server::implementation::implementation(std::shared_ptr<const kephas::routes> routes, server_options options,
                                        asio::any_io_executor executor, strand_factory strands)
@@ -346,98 +259,6 @@ void server::implementation::task_ended(const std::exception_ptr& failure, const
     }
     const std::lock_guard lock{mutex_};
     if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
-}
-
-asio::awaitable<void> server::implementation::wait_for_stop() {
-    std::error_code ec;  // operation_aborted when serve() is cancelled
-    co_await park(
-        [this](parked_ptr who) {
-            const std::lock_guard lock{mutex_};
-            if (stops_ > 0) return false;
-            stop_waiter_ = std::move(who);
-            return true;
-        },
-        ec);
-    const std::lock_guard lock{mutex_};
-    stop_waiter_ = nullptr;
-    if (ec) ++stops_;
-}
-
-void server::implementation::hurry() {
-    const std::lock_guard lock{mutex_};
-    stops_ = std::max(stops_, 2U);
-}
-
-asio::awaitable<bool> server::implementation::wait_for_sessions(time_point deadline) {
-    if ((co_await asio::this_coro::cancellation_state).cancelled() != asio::cancellation_type::none) hurry();
-    std::error_code ec;
-    steady_timer timer{co_await asio::this_coro::executor};
-    co_await park(
-        [&](parked_ptr who) {
-            if (deadline != time_point::max()) {
-                timer.expires_at(deadline);
-                timer.async_wait([who](std::error_code failed) {
-                    if (!failed) who->resume();
-                });
-            }
-            const std::lock_guard lock{mutex_};
-            if (tasks_ == 0 || (stops_ > 1 && deadline != time_point::max())) return false;
-            end_waiter_ = std::move(who);
-            return true;
-        },
-        ec);
-    timer.cancel();
-    if (ec) hurry();
-    const std::lock_guard lock{mutex_};
-    end_waiter_ = nullptr;
-    co_return tasks_ == 0;
-}
-
-asio::awaitable<drain_report> server::implementation::drain() {
-    const drain_options& options = context_.options->drain;
-    drain_report report;
-    context_.draining.store(true, std::memory_order_release);
-    for (const auto& each : listeners_) each->stop();
-    lingerers_->stop();
-    if (certificates_) certificates_->stop_watching(watcher_);
-
-    auto present = sessions();
-    std::minstd_rand random{std::random_device{}()};
-    std::shuffle(present.begin(), present.end(), random);
-    std::uniform_real_distribution<double> share{1 - options.jitter, 1 + options.jitter};
-    const time_point deadline = clock::now() + options.deadline;
-    std::size_t told = 0;
-    for (const auto& each : present) {
-        each->request_leave(options.code);
-        if (++told % options.batch == 0 && told < present.size()) {
-            const auto interval = std::chrono::duration_cast<duration>(options.batch_interval * share(random));
-            const bool done = co_await wait_for_sessions(std::min(deadline, clock::now() + interval));
-            if (done) break;
-        }
-    }
-    bool done = co_await wait_for_sessions(deadline);
-    const auto late = sessions();
-    report.left_in_time = present.size() - std::min(present.size(), late.size());
-    if (done) co_return report;
-
-    report.cancelled = late.size();
-    for (const auto& each : late) each->request_cancel(options.code);
-    done = co_await wait_for_sessions(clock::now() + options.grace);
-    if (done) co_return report;
-    const auto last = sessions();
-    report.cut = last.size();
-    for (const auto& each : last) each->request_cut();
-    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
-    while (!co_await wait_for_sessions(time_point::max())) {  // every further stop() ends the wait, not what is waited for
-    }
-    co_return report;
-}
-
-void server::implementation::stop() {
-    const std::lock_guard lock{mutex_};
-    ++stops_;
-    if (stop_waiter_) std::exchange(stop_waiter_, nullptr)->resume();
-    else if (stops_ > 1 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
 bool server::implementation::let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place) {
