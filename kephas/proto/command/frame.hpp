@@ -2,6 +2,7 @@
 
 #include <kephas/base/bytes.hpp>
 
+#include <kephas/proto/command/wire_format.hpp>
 #include <kephas/proto/websocket/encoder.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
@@ -40,19 +41,6 @@ struct command_view {
 /// The message of a command: its id and a copy of its payload.
 [[nodiscard]] std::vector<std::byte> encode_command(command_id id, bytes_view payload);
 
-/// Room for the longest header that a server sends, and a command id.
-inline constexpr std::size_t max_server_frame_head = 14;
-
-/// Writes what stands before the payload of a server's frame, in one go: the WebSocket header and, if there is one,
-/// the command id. `payload_size` does not include the id. Returns the size of the head.
-inline std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
-                                     std::optional<command_id> id, std::size_t payload_size) noexcept {
-    if (!id) return websocket::encode_header(out.first<10>(), op, payload_size);
-    const std::size_t size = websocket::encode_header(out.first<10>(), op, command_id_size + payload_size);
-    store_big_endian(out.data() + size, static_cast<std::uint32_t>(*id));
-    return size + command_id_size;
-}
-
 inline constexpr std::size_t stream_frame_head_size = 8;
 
 /// Writes what stands before the payload of a command that goes over a stream: the length of the frame, and the id.
@@ -60,6 +48,35 @@ inline void encode_stream_head(std::span<std::byte, stream_frame_head_size> out,
                                std::size_t payload_size) noexcept {
     store_big_endian(out.data(), static_cast<std::uint32_t>(command_id_size + payload_size));
     store_big_endian(out.data() + 4, static_cast<std::uint32_t>(id));
+}
+
+/// Room for the longest head that a server sends, on any wire.
+inline constexpr std::size_t max_server_frame_head = 14;
+
+/// Writes what stands before the payload of a server's message, in one go: the WebSocket header, or the length of a
+/// stream's frame, and the command id, if there is one. `payload_size` does not include the id. Returns the size of the head.
+/// A stream has no text: that goes under `command_jsonrpc`, and so does what has neither an id nor room for one.
+inline std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
+                                     std::optional<command_id> id, std::size_t payload_size,
+                                     wire_format format = wire_format::websocket) noexcept {
+    if (format == wire_format::stream) [[unlikely]] {
+        if (!id && op == websocket::opcode::binary && payload_size >= command_id_size) {  // it is a whole frame already
+            store_big_endian(out.data(), static_cast<std::uint32_t>(payload_size));
+            return 4;
+        }
+        encode_stream_head(out.first<stream_frame_head_size>(), id.value_or(command_jsonrpc), payload_size);
+        return stream_frame_head_size;
+    }
+    if (!id) return websocket::encode_header(out.first<10>(), op, payload_size);
+    const std::size_t size = websocket::encode_header(out.first<10>(), op, command_id_size + payload_size);
+    store_big_endian(out.data() + size, static_cast<std::uint32_t>(*id));
+    return size + command_id_size;
+}
+
+/// The size of the message that `bytes` begins with, its head included: one of a server's, whole.
+[[nodiscard]] inline std::size_t server_frame_size(bytes_view bytes, wire_format format) noexcept {
+    if (format == wire_format::stream) return 4 + std::size_t{load_big_endian<std::uint32_t>(bytes.data())};
+    return websocket::frame_size(bytes);
 }
 
 }  // namespace kephas

@@ -3,7 +3,6 @@
 #include <kephas/base/bytes.hpp>
 
 #include <kephas/proto/command/frame.hpp>
-#include <kephas/proto/websocket/encoder.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <cstddef>
@@ -18,13 +17,15 @@ namespace kephas {
 class frame_run {
 public:
     /// `most` is how many frames it may hold. Lifetime: `memory` outlives it.
-    frame_run(mutable_bytes memory, std::size_t most) noexcept : memory_{memory}, most_{most} {}
+    frame_run(mutable_bytes memory, std::size_t most, wire_format format = wire_format::websocket) noexcept
+        : memory_{memory}, most_{most}, format_{format} {}
 
     /// Adds a message. False, and it is as it was, if there is no room.
     [[nodiscard]] bool add(websocket::opcode op, std::optional<command_id> id, bytes_view body) noexcept {
         if (used_ + max_server_frame_head + body.size() > memory_.size() || frames_ == most_) return false;
         std::byte* const to = memory_.data() + used_;
-        const std::size_t head = server_frame_head(std::span<std::byte, max_server_frame_head>{to, max_server_frame_head}, op, id, body.size());
+        const std::span<std::byte, max_server_frame_head> room{to, max_server_frame_head};
+        const std::size_t head = server_frame_head(room, op, id, body.size(), format_);
         if (!body.empty()) std::memmove(to + head, body.data(), body.size());  // not memcpy: see outbound_queue.cpp
         used_ += head + body.size();
         ++frames_;
@@ -40,7 +41,7 @@ public:
     [[nodiscard]] std::size_t whole(std::size_t size, std::size_t& frames) const noexcept {
         std::size_t end = 0;
         for (frames = 0; end < used_; ++frames) {
-            const std::size_t next = end + websocket::frame_size(bytes().subspan(end));
+            const std::size_t next = end + server_frame_size(bytes().subspan(end), format_);
             if (next > size) break;
             end = next;
         }
@@ -52,6 +53,7 @@ private:
     std::size_t most_;
     std::size_t used_ = 0;
     std::size_t frames_ = 0;
+    wire_format format_;
 };
 
 }  // namespace kephas

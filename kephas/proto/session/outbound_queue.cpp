@@ -1,5 +1,5 @@
+#include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/session/outbound_queue.hpp>
-#include <kephas/proto/websocket/encoder.hpp>
 
 #include <algorithm>
 #include <cassert>
@@ -216,11 +216,11 @@ void outbound_queue::written(std::size_t size) noexcept {
     else release_idle_ring(own_burst);
 }
 
-void outbound_queue::put_back(bytes_view frames, std::size_t written) {
+void outbound_queue::put_back(bytes_view frames, std::size_t written, wire_format format) {
     assert(!compression_ && front_written_ == 0 && data_in_flight_ == 0);
     const slice bytes = slice::copy(frames);
     std::vector<std::size_t> ends;
-    for (std::size_t end = 0; end < frames.size();) ends.push_back(end += websocket::frame_size(frames.subspan(end)));
+    for (std::size_t end = 0; end < frames.size();) ends.push_back(end += server_frame_size(frames.subspan(end), format));
     while (capacity_ < count_ + ends.size()) grow();
 
     counters_.queued_messages += ends.size();

@@ -4,6 +4,8 @@
 #include <kephas/base/memory_budget.hpp>
 #include <kephas/base/payload.hpp>
 
+#include <kephas/proto/command/wire_format.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -29,7 +31,7 @@ enum class overflow_policy : std::uint8_t {
 
 /// One encoded frame on its way out: a short head of its own and a body that may be shared.
 struct outbound_frame {
-    std::array<std::byte, 14> head;  ///< WebSocket frame header (up to 10 bytes unmasked) and a command id.
+    std::array<std::byte, 14> head;  ///< WebSocket frame header (up to 10 bytes unmasked), or the length on a stream; a command id.
     std::uint8_t head_size = 0;
     bool as_is = false;  ///< Not to be compressed: it is already, or that would be in vain.
     payload body;
@@ -122,10 +124,10 @@ public:
     /// may be dropped again afterwards.
     void written(std::size_t size) noexcept;
 
-    /// Queues data frames that were given to the kernel past the queue, and of which this is left: whole unmasked ones, one
+    /// Queues data frames that were given to the kernel past the queue, and of which this is left: whole ones of a server's, one
     /// behind the other, and `written` bytes of the first have left already. They come before everything else, of which
     /// nothing may have begun to leave; no limit keeps them out. Not for a queue that compresses.
-    void put_back(bytes_view frames, std::size_t written);
+    void put_back(bytes_view frames, std::size_t written, wire_format format = wire_format::websocket);
 
     [[nodiscard]] bool empty() const noexcept { return count_ == 0 && control_bytes_ == 0; }  ///< Nothing at all waits.
     [[nodiscard]] std::size_t messages() const noexcept { return count_; }  ///< Data frames that wait.

@@ -53,6 +53,17 @@ session_machine::session_machine(websocket::role role, const session_options& op
       mask_state_{mask_seed},
       role_{role} {}
 
+session_machine::session_machine(const session_options& options, time_point now)
+    : decoder_{options.max_binary_message},
+      options_{&options},
+      messages_{message_rate(options), now},
+      controls_{control_rate(options), now},
+      now_{now},
+      last_read_{now},
+      last_ping_{now},
+      mask_state_{0},
+      role_{websocket::role::server} {}
+
 mutable_bytes session_machine::want() noexcept { return deaf() ? mutable_bytes{} : decoder_.want(); }
 
 void session_machine::handle(slice input, time_point now) {
@@ -67,7 +78,9 @@ void session_machine::handle_direct(std::size_t size, time_point now) {
     decoder_.commit(size);
 }
 
-void session_machine::handle_eof() { eof_ = true; }
+void session_machine::handle_eof(bool in_order) {
+    if (!std::exchange(eof_, true)) cut_ = !in_order;
+}
 
 void session_machine::handle_timeout(time_point now) {
     observe(now);
@@ -140,6 +153,7 @@ std::optional<session_event> session_machine::poll_event() {
         if (!frame) {
             if (decoder_.failed()) return report_failure();
             if (eof_ && !close_received_) {
+                if (format() == wire_format::stream && !cut_ && !decoder_.unfinished()) return receive_close({});
                 fail(end::lost);
                 return report_failure();
             }
@@ -164,7 +178,11 @@ bool session_machine::charge(std::size_t count, time_point now) {
 }
 
 std::size_t session_machine::poll_control(mutable_bytes out) {
-    if (out.size() < websocket::max_control_frame || !pending_control()) return 0;
+    if (out.size() < largest_control() || !pending_control()) return 0;
+    if (format() == wire_format::stream) {  // nothing else is ever to be sent
+        answer_waits_ = false;
+        return encode_goodbye(out.first<max_goodbye>(), answer_, {});
+    }
     const auto frame = out.first<websocket::max_control_frame>();
     if (pong_waits_) {
         pong_waits_ = false;
@@ -236,11 +254,7 @@ std::optional<session_event> session_machine::convert_control(websocket::decoded
             received.code = close_code{load_big_endian<std::uint16_t>(payload.data())};
             received.reason = as_text(payload.subspan(2));
         }
-        close_received_ = true;
-        ping_waits_ = false;
-        answer_ = received.code;
-        answer_waits_ = !close_was_sent();
-        return received;
+        return receive_close(std::move(received));
     }
     if (close_was_sent()) return std::nullopt;
     if (!controls_.take(control_rate(*options_), now_)) {
@@ -251,6 +265,14 @@ std::optional<session_event> session_machine::convert_control(websocket::decoded
     pong_ = std::move(frame.payload);
     pong_waits_ = true;
     return std::nullopt;
+}
+
+close_received session_machine::receive_close(close_received&& received) noexcept {
+    close_received_ = true;
+    ping_waits_ = false;
+    answer_ = received.code;
+    answer_waits_ = !close_was_sent();
+    return std::move(received);
 }
 
 session_event session_machine::report_failure() {
@@ -288,7 +310,7 @@ void session_machine::watch_message() noexcept {
 
 // After our close frame the peer's answer has a deadline of its own, if there is one.
 time_point session_machine::read_deadline() const noexcept {
-    if (paused_at_ != never || close_received_ || close_deadline() != never) return never;
+    if (paused_at_ != never || close_received_ || close_deadline() != never || format() == wire_format::stream) return never;
     return deadline(last_read_, options_->read_timeout);
 }
 
@@ -307,7 +329,7 @@ time_point session_machine::close_deadline() const noexcept {
 }
 
 time_point session_machine::ping_due() const noexcept {
-    if (close_was_sent() || close_received_) return never;
+    if (close_was_sent() || close_received_ || format() == wire_format::stream) return never;
     return deadline(last_ping_, options_->ping_interval);
 }
 

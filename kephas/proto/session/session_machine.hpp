@@ -4,9 +4,12 @@
 #include <kephas/base/clock.hpp>
 #include <kephas/base/slice.hpp>
 
+#include <kephas/proto/command/goodbye.hpp>
+#include <kephas/proto/command/wire_format.hpp>
+#include <kephas/proto/session/session_decoder.hpp>
 #include <kephas/proto/session/token_bucket.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
-#include <kephas/proto/websocket/decoder.hpp>
+#include <kephas/proto/websocket/encoder.hpp>
 #include <kephas/proto/websocket/inflater.hpp>
 #include <kephas/proto/websocket/mask.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
@@ -21,7 +24,7 @@
 
 namespace kephas {
 
-/// What one side of a WebSocket connection tolerates. Zero disables a deadline or a rate, and only those.
+/// What one side of a connection tolerates. Zero disables a deadline or a rate, and only those.
 struct session_options {
     std::size_t max_binary_message = 10 * 1024 * 1024 + 4;  ///< Bytes of payload, command id included. More: 1009.
     std::size_t max_text_message = 512 * 1024;              ///< Bytes. More: 1009.
@@ -32,7 +35,8 @@ struct session_options {
     double controls_per_second = 100;  ///< Of the peer's pings and pongs. More: 1008.
     double control_burst = 200;
     duration read_timeout = std::chrono::seconds{60};     ///< Renewed by any bytes. Past it: the connection is dropped.
-    duration ping_interval = std::chrono::seconds{54};    ///< Between our pings.
+                                                          ///< Not on streams, which may be silent.
+    duration ping_interval = std::chrono::seconds{54};    ///< Between our pings, which streams do not have.
     duration write_timeout = std::chrono::seconds{10};    ///< For 64 KiB, or all that is queued, to be taken: 3008.
     duration message_timeout = std::chrono::seconds{60};  ///< For an unfinished message, plus 1 s per 16 KiB arrived.
     duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to theirs.
@@ -47,7 +51,8 @@ struct message_received {
 struct pong_received {
     slice payload;
 };
-/// The peer's close frame arrived. If we had not sent one yet, the answer is already queued as the last control frame.
+/// The peer's close frame arrived, or the goodbye of a stream, or its end behind a whole message (`no_status`). If we had
+/// not sent one yet, the answer is already queued as the last control frame.
 struct close_received {
     close_code code = close_code::no_status;
     std::string reason;  ///< Valid UTF-8, at most 123 bytes.
@@ -64,7 +69,9 @@ struct session_failed {
 
 using session_event = std::variant<message_received, pong_received, close_received, session_failed>;
 
-/// The state of one established WebSocket connection (RFC 6455 after the opening handshake), without I/O.
+/// The state of one established connection, without I/O: WebSocket (RFC 6455 after the opening handshake), or a stream of
+/// commands, on which keep-alives are pongs and goodbyes are close frames, each side sends one before it ends its stream, and
+/// there are no pings.
 ///
 /// Bytes and time come in through `handle*`; events and control frames go out through `poll_*`, in any order of calls.
 /// Data frames are not its business: they are encoded by `websocket/encoder.hpp` and ordered by `outbound_queue`.
@@ -74,6 +81,9 @@ class session_machine {
 public:
     /// `options` must outlive the machine. For `role::client`, `mask_seed` starts the sequence of masking keys.
     session_machine(websocket::role role, const session_options& options, time_point now, std::uint64_t mask_seed = 0);
+    /// Of a stream of commands, for either side.
+    session_machine(const session_options& options, time_point now);
+    [[nodiscard]] wire_format format() const noexcept { return decoder_.format(); }
     /// permessage-deflate was negotiated: what comes in may be compressed. To be called before the first bytes.
     void use_deflate(std::unique_ptr<websocket::inflater> inflater) noexcept {
         decoder_.use_deflate(std::move(inflater));
@@ -87,8 +97,9 @@ public:
     void handle(slice input, time_point now);
     /// `size` bytes were read to the span that `want()` gave.
     void handle_direct(std::size_t size, time_point now);
-    /// The peer ended the stream. Without a close frame before it, that is a failure with 1006.
-    void handle_eof();
+    /// The peer ended the stream, `in_order` or by a reset. Without a close frame before it, that is a failure with 1006,
+    /// unless it is a stream of commands that ended in order, and not within a message.
+    void handle_eof(bool in_order = true);
     /// To be called at `poll_timeout()` or later; early calls do nothing.
     void handle_timeout(time_point now);
     /// The kernel has accepted `accepted` bytes since the last call, and `still_queued` bytes wait. The slow-consumer
@@ -119,10 +130,13 @@ public:
     [[nodiscard]] bool charge(std::size_t count, time_point now);
 
     /// The next control frame (pong, ping, answer to a close frame), complete and encoded, written to `out`, which has
-    /// room for 131 bytes (with less, nothing is written). Returns its size, 0 if there is none. Pongs leave in the
+    /// room for `largest_control()` bytes (with less, nothing is written). Returns its size, 0 if there is none. Pongs leave in the
     /// order of the pings. The answer to a close frame is the last one.
     [[nodiscard]] std::size_t poll_control(mutable_bytes out);
     [[nodiscard]] bool pending_control() const noexcept;
+    [[nodiscard]] std::size_t largest_control() const noexcept {
+        return format() == wire_format::stream ? max_goodbye : websocket::max_control_frame;
+    }
 
     /// Our own close frame has been handed to the kernel: the peer has `close_timeout` to answer.
     void close_sent(time_point now);
@@ -155,6 +169,7 @@ private:
     void fail(end why) noexcept;
     [[nodiscard]] bool deaf() const noexcept;
     [[nodiscard]] std::optional<session_event> convert_control(websocket::decoded&& frame);
+    [[nodiscard]] close_received receive_close(close_received&& received) noexcept;
     [[nodiscard]] session_event report_failure();
     void watch_message() noexcept;
     [[nodiscard]] time_point read_deadline() const noexcept;
@@ -165,7 +180,7 @@ private:
 
     static constexpr time_point never = time_point::max();
 
-    websocket::decoder decoder_;
+    session_decoder decoder_;
     const session_options* options_;
     token_bucket messages_;
     token_bucket controls_;
@@ -188,6 +203,7 @@ private:
     bool answer_waits_ = false;
     bool close_received_ = false;
     bool eof_ = false;
+    bool cut_ = false;  // the stream has not ended in order
 };
 
 }  // namespace kephas
