@@ -26,6 +26,7 @@ public:
             case errc::truncated: return "the TLS stream was cut off";
             case errc::not_connected: return "there is no connection";
             case errc::too_big: return "more than the limit";
+            case errc::invalid_handshake: return "the peer broke the protocol of the opening handshake";
         }
         return "unknown error";
     }
@@ -37,6 +38,7 @@ public:
             case errc::full:
             case errc::overloaded: return condition::overloaded;
             case errc::timed_out: return condition::timed_out;
+            case errc::invalid_handshake:
             case errc::invalid_response: return condition::protocol_violation;
             case errc::too_big: return condition::too_big;
             case errc::certificate_expired:

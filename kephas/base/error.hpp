@@ -27,6 +27,7 @@ enum class errc {
     truncated,          ///< A TLS stream ended without its close_notify: look whether what came last is whole.
     not_connected,      ///< There is no connection: connect first.
     too_big,            ///< More has come than the caller wants: read it in parts, or raise the limit.
+    invalid_handshake,  ///< What answered is no server for this protocol, or agreed to what was not asked: look where it goes.
 };
 
 /// What callers branch on; every `errc` belongs to at most one.

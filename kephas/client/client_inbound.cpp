@@ -1,0 +1,289 @@
+// What reaches a client: answers, calls of the server's, messages. All of it runs on the executor.
+#include <kephas/base/error.hpp>
+
+#include <kephas/proto/jsonrpc/encode.hpp>
+#include <kephas/proto/jsonrpc/parse.hpp>
+
+#include <kephas/client/client_core.hpp>
+
+#include <asio/error.hpp>
+
+#include <utility>
+#include <variant>
+
+namespace kephas {
+
+namespace {
+
+/// Small messages that outlive the read are copied, so that they do not keep the whole buffer.
+slice compact(slice payload) {
+    static constexpr std::size_t worth_pinning = 4 * 1024;
+    if (payload.size() > worth_pinning || payload.block_size() <= 2 * payload.size() + 64) return payload;
+    return slice::copy(payload.view());
+}
+
+}  // namespace
+
+/// While somebody waits for an answer the number of messages does not stop reading, or that answer might never come. If the
+/// bytes do, it cannot come any more.
+bool client_core::has_room() {
+    const std::lock_guard lock{mutex_};
+    const bool waits = !calls_.empty() || requests_pending_ > 0;
+    const bool bytes_full = received_bytes_ >= options_.max_received_bytes;
+    if (bytes_full && waits) end_waits_locked(errc::overloaded);
+    starved_ = bytes_full || (!waits && received_messages_ >= options_.max_received_messages);
+    return !starved_;
+}
+
+void client_core::received(std::optional<command_id> command, slice payload) {
+    {
+        const std::lock_guard lock{mutex_};
+        ++stats_.messages_received;
+    }
+    if (!command || is_reserved(*command)) {
+        const jsonrpc::limits limits{.max_size = options_.max_message};
+        client_message original{command, compact(payload)};
+        if (command) return take_document(jsonrpc::parse(original.text(), limits), true, std::move(original));
+        auto kind = jsonrpc::classify(original.text(), limits);
+        if (auto* const document = std::get_if<jsonrpc::document>(&kind)) {
+            return take_document(std::move(*document), false, std::move(original));
+        }
+        if (handlers_.text) return add_job(handlers_.text, std::move(original));
+        return keep(std::move(original));
+    }
+    if (settle_request(*command, payload)) return;
+    client_message message{command, compact(std::move(payload))};
+    const auto handler = handlers_.commands.find(static_cast<std::uint32_t>(*command));
+    if (handler == handlers_.commands.end()) keep(std::move(message));
+    else add_job(handler->second, std::move(message));
+}
+
+/// True if somebody waited for it.
+bool client_core::settle_request(command_id id, slice& payload) {
+    const std::lock_guard lock{mutex_};
+    const auto found = requests_.find(static_cast<std::uint32_t>(id));
+    if (found == requests_.end()) return false;
+    const auto oldest = std::move(found->second.front());
+    found->second.pop_front();
+    if (found->second.empty()) requests_.erase(found);
+    --requests_pending_;
+    oldest->done = true;
+    oldest->reply = {id, compact(std::move(payload))};
+    if (oldest->waiter) std::exchange(oldest->waiter, nullptr)->resume();
+    return true;
+}
+
+void client_core::take_document(jsonrpc::document document, bool binary, client_message original) {
+    for (jsonrpc::message& each : document.messages) {
+        if (auto* const request = std::get_if<jsonrpc::request>(&each)) {
+            take_call(std::move(*request), binary);
+        } else if (auto* const response = std::get_if<jsonrpc::response>(&each)) {
+            take_response(std::move(*response), original);
+        } else if (const auto* const broken = std::get_if<jsonrpc::invalid_response_message>(&each)) {
+            const std::lock_guard lock{mutex_};
+            if (broken->id) calls_.refuse(broken->id->text(), errc::invalid_response);
+        } else if (!document.batch && !binary && handlers_.text) {
+            add_job(handlers_.text, std::move(original));  // it looked like JSON-RPC, no more
+        } else if (!document.batch) {
+            keep(std::move(original));
+        } else {
+            const auto& invalid = std::get<jsonrpc::invalid_request_message>(each);
+            reply({.command = binary ? std::optional{command_jsonrpc_error} : std::nullopt,
+                   .body = payload{jsonrpc::encode_error(invalid.id, invalid.error)},
+                   .generation = generation_});
+        }
+    }
+}
+
+void client_core::take_response(jsonrpc::response&& response, const client_message& original) {
+    if (response.id.is_null() && !response.outcome) {
+        if (!settle_command_error(response.outcome.error())) keep(original);
+        return;
+    }
+    const std::string id = response.id.text();
+    const std::lock_guard lock{mutex_};
+    (void)calls_.answer(id, std::move(response));  // too late perhaps: then nobody waits
+}
+
+/// `data` names the command (`encode_command_error`). False if nobody waits for its reply.
+bool client_core::settle_command_error(const jsonrpc::error_object& error) {
+    if (!error.data) return false;
+    const auto command = error.data->at("command").as_uint64();
+    if (!command || *command > 0xFFFFFFFF) return false;
+    const std::lock_guard lock{mutex_};
+    const auto found = requests_.find(static_cast<std::uint32_t>(*command));
+    if (found == requests_.end()) return false;
+    const auto oldest = std::move(found->second.front());
+    found->second.pop_front();
+    if (found->second.empty()) requests_.erase(found);
+    --requests_pending_;
+    oldest->done = true;
+    oldest->refusal = error;
+    if (oldest->waiter) std::exchange(oldest->waiter, nullptr)->resume();
+    return true;
+}
+
+void client_core::take_call(jsonrpc::request&& request, bool binary) {
+    const auto method = handlers_.methods.find(request.method);
+    if (method == handlers_.methods.end() || abandoned_) {
+        if (request.is_notification()) return;
+        return reply({.command = binary ? std::optional{command_jsonrpc_error} : std::nullopt,
+                      .body = payload{jsonrpc::encode_error(*request.id, jsonrpc::method_not_found())},
+                      .generation = generation_});
+    }
+    {
+        const std::lock_guard lock{mutex_};
+        ++received_messages_;
+    }
+    const auto ended = [self = shared_from_this()](const std::exception_ptr& failure) {
+        if (failure) self->note_failure(failure, "the handler of a call");
+        self->handled(0);
+    };
+    start_task(std::make_shared<task>(), run_call(&method->second, std::move(request), binary, generation_), ended);
+}
+
+asio::awaitable<void> client_core::run_call(const client_handlers::rpc_handler* handler, jsonrpc::request request, bool binary,
+                                            std::uint64_t generation) {
+    const auto self = shared_from_this();
+    outgoing answer{.generation = generation};
+    if (binary) answer.command = command_jsonrpc;
+    const auto refuse = [&](const jsonrpc::error_object& error) {
+        if (binary) answer.command = command_jsonrpc_error;
+        if (request.id) answer.body = payload{jsonrpc::encode_error(*request.id, error)};
+    };
+    try {
+        auto running = (*handler)(std::move(request.params));
+        const json result = co_await std::move(running);
+        if (request.id) answer.body = payload{jsonrpc::encode_result(*request.id, result)};
+    } catch (const request_error& error) {
+        refuse({error.code(), error.what(), error.data()});
+    } catch (...) {
+        note_failure(std::current_exception(), "the handler of a call");
+        refuse(jsonrpc::internal_error());
+    }
+    if (!request.id || ending()) co_return;
+    try {
+        auto pushing = push_when_room(self, nullptr, std::move(answer));
+        co_await std::move(pushing);
+    } catch (const error&) {  // NOLINT(bugprone-empty-catch): the connection that has asked is gone
+    }
+}
+
+/// An answer of our own, which waits for nobody.
+void client_core::reply(outgoing message) {
+    const auto self = shared_from_this();
+    if (try_send(message) != errc::full) return;
+    {
+        const std::lock_guard lock{mutex_};
+        ++received_messages_;
+    }
+    start_task(std::make_shared<task>(), push_when_room(self, nullptr, std::move(message)),
+               [self](const std::exception_ptr& /*it is gone*/) { self->handled(0); });
+}
+
+void client_core::add_job(const client_handlers::message_handler& handler, client_message message) {
+    {
+        const std::lock_guard lock{mutex_};
+        ++received_messages_;
+        received_bytes_ += message.bytes.size();
+    }
+    jobs_.push_back({&handler, std::move(message), generation_});
+    if (std::exchange(jobs_running_, true)) return;
+    start_task(std::make_shared<task>(), run_jobs(), [self = shared_from_this()](const std::exception_ptr& failure) {
+        if (failure) self->note_failure(failure, "a handler");
+    });
+}
+
+asio::awaitable<void> client_core::run_jobs() {
+    const auto self = shared_from_this();
+    struct running {
+        bool& flag;
+        ~running() { flag = false; }
+    };
+    const running until_the_end{jobs_running_};
+    while (!jobs_.empty() && !abandoned_) {
+        job next = std::move(jobs_.front());
+        jobs_.pop_front();
+        struct counted {
+            client_core& core;
+            std::size_t bytes;
+            ~counted() { core.handled(bytes); }
+        };
+        const counted guard{*this, next.message.bytes.size()};
+        outgoing answer{.command = next.message.command, .generation = next.generation};
+        bool replies = false;
+        try {
+            auto running = (*next.handler)(std::move(next.message));
+            std::optional<payload> returned = co_await std::move(running);
+            replies = returned.has_value();
+            if (replies) answer.body = std::move(*returned);
+        } catch (...) {
+            note_failure(std::current_exception(), "a handler");
+        }
+        if (!replies || ending()) continue;
+        try {
+            auto pushing = push_when_room(self, nullptr, std::move(answer));
+        co_await std::move(pushing);
+        } catch (const error&) {  // NOLINT(bugprone-empty-catch): the connection that has asked is gone
+        }
+    }
+}
+
+/// For `receive`.
+void client_core::keep(client_message message) {
+    const std::lock_guard lock{mutex_};
+    if (options_.drop_unhandled || closing_) {
+        ++stats_.messages_unhandled;
+        return;
+    }
+    ++received_messages_;
+    received_bytes_ += message.bytes.size();
+    inbox_.push_back(std::move(message));
+    if (receivers_.empty()) return;
+    receivers_.front()->resume();
+    receivers_.pop_front();
+}
+
+void client_core::handled(std::size_t bytes) {
+    bool hungry = false;
+    {
+        const std::lock_guard lock{mutex_};
+        --received_messages_;
+        received_bytes_ -= bytes;
+        hungry = starved_;
+    }
+    if (hungry) wake();
+}
+
+asio::awaitable<std::optional<client_message>> client_core::receive(std::shared_ptr<client_core> self) {
+    for (;;) {
+        std::optional<client_message> first;
+        bool over = false;
+        {
+            const std::lock_guard lock{self->mutex_};
+            if (!self->inbox_.empty()) {
+                first = std::move(self->inbox_.front());
+                self->inbox_.pop_front();
+            }
+            over = self->state_ == link_state::closed || self->abandoned_;
+        }
+        if (first) {
+            self->handled(first->bytes.size());
+            co_return first;
+        }
+        if (over) co_return std::nullopt;
+        std::error_code ec;
+        co_await park(
+            [&](parked_ptr who) {
+                const std::lock_guard lock{self->mutex_};
+                if (!self->inbox_.empty() || self->state_ == link_state::closed || self->abandoned_) return false;
+                self->receivers_.push_back(std::move(who));
+                return true;
+            },
+            ec);
+        if (ec == errc::closed) co_return std::nullopt;
+        if (ec) throw std::system_error{ec};
+    }
+}
+
+}  // namespace kephas

@@ -1,0 +1,59 @@
+#include <kephas/client/outgoing_queue.hpp>
+
+#include <utility>
+
+namespace kephas {
+
+bool outgoing_queue::push(outgoing&& message, bool urgent) {
+    const std::size_t size = message.size();
+    if (!has_room(size)) return false;
+    (urgent ? urgent_ : waiting_).push_back(std::move(message));
+    bytes_ += size;
+    return true;
+}
+
+std::optional<outgoing> outgoing_queue::take(bool urgent_only) {
+    auto& from = urgent_only || !urgent_.empty() ? urgent_ : waiting_;
+    if (from.empty()) return std::nullopt;
+    std::optional<outgoing> first{std::move(from.front())};
+    from.pop_front();
+    ++taken_;
+    return first;
+}
+
+void outgoing_queue::sent(const outgoing& message) noexcept {
+    --taken_;
+    bytes_ -= message.size();
+}
+
+void outgoing_queue::put_back(outgoing&& message) {
+    --taken_;
+    waiting_.push_front(std::move(message));
+}
+
+template <class Predicate>
+std::size_t outgoing_queue::drop_if(Predicate unwanted) {
+    std::size_t dropped = 0;
+    for (auto* queue : {&urgent_, &waiting_}) {
+        dropped += std::erase_if(*queue, [&](const outgoing& each) {
+            if (!unwanted(each)) return false;
+            bytes_ -= each.size();
+            return true;
+        });
+    }
+    return dropped;
+}
+
+std::size_t outgoing_queue::drop_bound() {
+    return drop_if([](const outgoing& each) { return each.generation != 0 || each.waiter != 0; });
+}
+
+bool outgoing_queue::withdraw(std::uint64_t waiter) {
+    return drop_if([waiter](const outgoing& each) { return each.waiter == waiter; }) > 0;
+}
+
+std::size_t outgoing_queue::clear() noexcept {
+    return drop_if([](const outgoing&) { return true; });
+}
+
+}  // namespace kephas
