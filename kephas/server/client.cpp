@@ -131,6 +131,8 @@ std::optional<std::string> client::query(std::string_view name) const {
 
 clients client::clients() const { return state_ ? kephas::clients{state_->home()->registry()} : kephas::clients{}; }
 
+connection_stats client::stats() const { return state_ ? state_->stats() : connection_stats{}; }
+
 bool client::is_alive() const noexcept { return state_ && state_->alive(); }
 
 std::optional<close_info> client::close_info() const {

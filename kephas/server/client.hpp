@@ -10,6 +10,7 @@
 #include <kephas/proto/session/outbound_queue.hpp>
 
 #include <kephas/server/close_info.hpp>
+#include <kephas/server/connection_stats.hpp>
 
 #include <asio/awaitable.hpp>
 
@@ -52,6 +53,9 @@ public:
 
     /// All clients of the server, this one among them.
     [[nodiscard]] kephas::clients clients() const;
+
+    /// What went through the connection so far; nothing but zeros for nobody.
+    [[nodiscard]] connection_stats stats() const;
 
     [[nodiscard]] bool is_alive() const noexcept;
     /// Why the connection ended; nothing while it lives.

@@ -15,6 +15,7 @@ namespace kephas {
 
 client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand)
     : id_{facts.id},
+      listener_{facts.listener},
       home_{std::move(home)},
       outbox_{home_->options().outbox, home_->outbox_budget(), *this},
       work_{home_->options().in_flight},
@@ -133,10 +134,22 @@ void client_state::finished(close_info info) {
         const std::lock_guard lock{mutex_};
         extras& own = extras_locked();
         own.closed = std::make_unique<close_info>(std::move(info));
+        own.closed_at = clock::now();
         waiters.swap(own.close_waiters);
         strand_.reset();  // a handle may outlive the context that it belongs to
     }
     for (const auto& waiter : waiters) waiter->resume();
+}
+
+connection_stats client_state::stats() const {
+    connection_stats stats;
+    stats.id = id_;
+    stats.remote_address = remote_address_;
+    stats.identity = identity();
+    stats.traffic = traffic();
+    const std::lock_guard lock{mutex_};
+    stats.age = (closed_locked() ? extras_->closed_at : clock::now()) - since_;
+    return stats;
 }
 
 void client_state::start_leaving(close_code code) {

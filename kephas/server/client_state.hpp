@@ -8,6 +8,7 @@
 
 #include <kephas/server/call_table.hpp>
 #include <kephas/server/close_info.hpp>
+#include <kephas/server/connection_stats.hpp>
 #include <kephas/server/handler_work.hpp>
 #include <kephas/server/outbox.hpp>
 #include <kephas/server/shard.hpp>
@@ -33,6 +34,7 @@ struct client_facts {
     std::string subprotocol;
     std::string query_string;
     std::vector<http::header> headers;  ///< Those of the handshake; only the kept ones stay.
+    std::uint16_t listener = attached_listener;
 };
 
 /// The control block behind every `client` handle: it lives as long as somebody holds one, and answers after the
@@ -53,6 +55,12 @@ public:
     [[nodiscard]] kephas::outbox& out() noexcept { return outbox_; }
     [[nodiscard]] call_table& calls() noexcept { return calls_; }
     [[nodiscard]] handler_work& work() noexcept { return work_; }
+    [[nodiscard]] traffic_count& counted() noexcept { return traffic_; }
+    [[nodiscard]] kephas::traffic traffic() const { return traffic_.with(outbox_.totals().counters.written_messages); }
+    /// As `listener_role::index`.
+    [[nodiscard]] std::uint16_t listener() const noexcept { return listener_; }
+    /// Without the listener's name.
+    [[nodiscard]] connection_stats stats() const;
 
     /// As `deflate_link::shared_window`.
     [[nodiscard]] std::uint8_t shared_window() const noexcept { return shared_window_; }
@@ -134,6 +142,7 @@ private:
         std::vector<http::header> headers;
         std::unique_ptr<request_to_end> end_requested;
         std::unique_ptr<kephas::close_info> closed;
+        time_point closed_at{};
         std::vector<parked_ptr> close_waiters;
         std::any attachment;
     };
@@ -150,13 +159,16 @@ private:
     std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
     std::uint8_t shared_window_ = 0;
     std::atomic<std::uint16_t> leaving_{0};
+    std::uint16_t listener_;
     std::size_t place_ = 0;  // locked by the shard
     std::shared_ptr<shard> home_;
     kephas::outbox outbox_;
+    traffic_count traffic_;
     // up to here what a broadcast needs of it, for which nothing is in the processor's cache
 
     call_table calls_;
     handler_work work_;
+    const time_point since_ = clock::now();
     std::string remote_address_;
     std::unique_ptr<optional_texts> texts_;
     std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same

@@ -1,3 +1,4 @@
+#include <kephas/server/client_state.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/collect_stats.hpp>
 #include <kephas/server/handler_pool.hpp>
@@ -6,6 +7,7 @@
 
 #include <array>
 #include <utility>
+#include <vector>
 
 namespace kephas {
 
@@ -74,6 +76,20 @@ std::uint64_t collect_shards(server_stats& stats, const client_registry& registr
 }
 
 }  // namespace
+
+std::vector<std::shared_ptr<client_state>> collect_clients(const client_registry& registry) {
+    std::vector<std::shared_ptr<client_state>> all;
+    for (const auto& each : registry.shards) {
+        each->for_each([&](client_state& client) { all.push_back(client.shared_from_this()); });
+    }
+    return all;
+}
+
+std::vector<listener_traffic> collect_traffic(const client_registry& registry) {
+    std::vector<listener_traffic> all;
+    for (const auto& each : registry.shards) each->add_traffic(all);
+    return all;
+}
 
 server_stats collect_stats(const server_context& context, const client_registry& registry) {
     server_stats stats;

@@ -2,12 +2,20 @@
 
 #include <kephas/server/server_stats.hpp>
 
+#include <memory>
+#include <vector>
+
 namespace kephas {
 
+class client_state;
 struct client_registry;
 struct server_context;
 
 /// Reads all counters, from wherever they are. Concurrency: any thread.
 [[nodiscard]] server_stats collect_stats(const server_context& context, const client_registry& registry);
+/// All that there are now. Concurrency: any thread.
+[[nodiscard]] std::vector<std::shared_ptr<client_state>> collect_clients(const client_registry& registry);
+/// By `slot_of`. Concurrency: any thread.
+[[nodiscard]] std::vector<listener_traffic> collect_traffic(const client_registry& registry);
 
 }  // namespace kephas

@@ -243,7 +243,7 @@ void connection_gate::end_response(std::size_t bytes) noexcept {
 }
 
 void connection_gate::refused(refusal_reason reason, std::string_view remote_address, time_point now,
-                              std::string_view what) {
+                              std::string_view what, const std::optional<uuid>& id) {
     std::optional<std::uint64_t> count;
     {
         const std::lock_guard lock{mutex_};
@@ -253,11 +253,9 @@ void connection_gate::refused(refusal_reason reason, std::string_view remote_add
     }
     if (!count) return;
     const std::string_view line = what.empty() ? log_line(reason) : what;
-    if (*count == 1) {
-        log_.log(level_of(reason), "{} remote_addr={}", line, remote_address);
-    } else {
-        log_.log(level_of(reason), "{} remote_addr={} ({} more since the last such line)", line, remote_address, *count - 1);
-    }
+    const std::string who = id ? " client_id=" + id->to_string() : "";
+    const std::string more = *count > 1 ? fmt::format(" ({} more since the last such line)", *count - 1) : "";
+    log_.log(level_of(reason), "{} remote_addr={}{}{}", line, remote_address, who, more);
 }
 
 std::array<std::uint64_t, refusal_reason_count> connection_gate::refusals() const {

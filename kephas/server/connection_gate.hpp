@@ -2,6 +2,7 @@
 
 #include <kephas/base/log_throttle.hpp>
 #include <kephas/base/logger.hpp>
+#include <kephas/base/uuid.hpp>
 
 #include <kephas/proto/http/peer_list.hpp>
 #include <kephas/proto/http/response.hpp>
@@ -76,8 +77,9 @@ public:
     void end_response(std::size_t bytes) noexcept;
 
     /// Counts a refusal and logs it: a few at once, then one line a second for each reason. `what` is what the line says instead of the
-    /// usual; text of the peer's in it is escaped.
-    void refused(refusal_reason reason, std::string_view remote_address, time_point now, std::string_view what = {});
+    /// usual; text of the peer's in it is escaped. `id` is that of the connection, if it has got so far as to have one.
+    void refused(refusal_reason reason, std::string_view remote_address, time_point now, std::string_view what = {},
+                 const std::optional<uuid>& id = {});
     /// The answer to a refused connection, whole; empty when there is none to give.
     [[nodiscard]] std::string_view ready_made(refusal_reason reason) const noexcept {
         return answers_[static_cast<std::size_t>(reason)];

@@ -165,7 +165,7 @@ asio::awaitable<void> session::serve_http(const http::request& request) {
         const http::response response = http::json_response(status, body);
         co_await respond(response, is_head);
     } else if (serves_metrics(request)) {
-        http::response response = http::text_response(http::status_code::ok, to_prometheus(context_.stats()));
+        http::response response = http::text_response(http::status_code::ok, context_.metrics());
         response.headers = {{"Content-Type", std::string{http::metrics_text::content_type}}, {"Cache-Control", "no-store"}};
         co_await respond(response, is_head);
     } else if (opening_->role->files && !context_.options->files.empty()) {
@@ -223,13 +223,20 @@ std::optional<refusal_reason> session::identify(const http::request& request) {
     return context_.gate->identify(place_, address, clock::now());
 }
 
+uuid session::id() const {
+    if (state_) return state_->id();
+    if (!opening_) return {};  // it has ended before it had one
+    if (!opening_->id) opening_->id = random_id();
+    return *opening_->id;
+}
+
 std::string session::remote_address() const {
     const bool forwarded = opening_ && !opening_->forwarded.empty();
     return forwarded ? opening_->forwarded : stream_->remote_address();
 }
 
 void session::count_refusal(refusal_reason reason, std::string_view what) {
-    context_.gate->refused(reason, remote_address(), clock::now(), what);
+    context_.gate->refused(reason, remote_address(), clock::now(), what, id());
 }
 
 asio::awaitable<void> session::refuse(refusal_reason reason) {
@@ -290,7 +297,8 @@ asio::awaitable<void> session::linger() {
 
 void session::note_failed_tls(std::error_code why) {
     context_.counters.tls_failures.fetch_add(1, std::memory_order_relaxed);
-    context_.log.debug("TLS handshake failed: {} remote_addr={}", why.message(), stream_->remote_address());
+    context_.log.debug("TLS handshake failed: {} remote_addr={} client_id={}", why.message(), stream_->remote_address(),
+                       id().to_string());
 }
 
 asio::awaitable<bool> session::write_all(std::string bytes) {
@@ -346,8 +354,9 @@ std::unique_ptr<refused_handshake> session::admit(const http::request& request, 
     }
 
     client_facts facts;
-    facts.id = random_id();
+    facts.id = id();
     facts.remote_address = remote_address();
+    facts.listener = opening_->role->index;
     facts.query_string = request.query_string;
     facts.headers = request.headers;
     facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);

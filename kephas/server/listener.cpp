@@ -13,8 +13,9 @@ namespace kephas {
 
 namespace {
 
-std::shared_ptr<const listener_role> role_of(const listen_address& address, bool files) {
+std::shared_ptr<const listener_role> role_of(const listen_address& address, bool files, std::size_t index) {
     auto role = std::make_shared<listener_role>();
+    role->index = static_cast<std::uint16_t>(index);
     role->path = address.path;
     role->files = files && address.what == listen_address::kind::http;
     role->tls = address.tls;
@@ -23,8 +24,8 @@ std::shared_ptr<const listener_role> role_of(const listen_address& address, bool
 
 }  // namespace
 
-listener::listener(const asio::any_io_executor& executor, const listen_address& address, bool files)
-    : acceptor_{executor, address.endpoint}, role_{role_of(address, files)}, kind_{address.what} {}
+listener::listener(const asio::any_io_executor& executor, const listen_address& address, bool files, std::size_t index)
+    : acceptor_{executor, address.endpoint}, role_{role_of(address, files, index)}, kind_{address.what} {}
 
 std::string listener::url() const {
     const char* secure = role_->tls ? "s" : "";

@@ -10,6 +10,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,7 +25,8 @@ public:
     using accepted_handler = std::function<void(int fd, const protocol&, const std::shared_ptr<const listener_role>&)>;
 
     /// Binds and listens. Throws `error`.
-    listener(const asio::any_io_executor& executor, const listen_address& address, bool files);
+    /// `index`: its place in `server_options::listen`.
+    listener(const asio::any_io_executor& executor, const listen_address& address, bool files, std::size_t index);
 
     /// Accepts until `stop()`: `acceptor::accept`.
     [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log,
@@ -33,6 +35,7 @@ public:
 
     [[nodiscard]] const protocol::endpoint& endpoint() const noexcept { return acceptor_.endpoint(); }
     [[nodiscard]] std::string url() const;
+    [[nodiscard]] const listener_role& role() const noexcept { return *role_; }
     [[nodiscard]] asio::any_io_executor executor() { return acceptor_.executor(); }
 
 private:

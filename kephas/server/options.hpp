@@ -116,6 +116,9 @@ struct server_options {
     /// nowhere. Only the peers of `metrics_from` get them, written as `trusted_proxies`; for the others there is nothing.
     std::string metrics_path{};
     std::vector<std::string> metrics_from = {"127.0.0.0/8", "::1", "unix"};
+    /// How many single connections are among them, those with most traffic; each with its id and its address. Every connection
+    /// is a time series to whoever stores them.
+    std::size_t metrics_connections = 0;
     logger log{log_level::info, stderr_sink()};
 };
 

@@ -48,7 +48,7 @@ server::implementation::implementation(std::shared_ptr<const kephas::routes> rou
     context_.session = session_options_of(*context_.options);
     context_.json = {context_.options->max_json_message, 64, context_.options->max_batch};
     context_.log = context_.options->log;
-    context_.stats = [this] { return stats(); };
+    context_.metrics = [this] { return metrics(); };
     const std::vector<std::string>& who = context_.options->metrics_from;
     context_.metrics_peers = parsed_peers("metrics_from", who);
     std::random_device random;  // a seed that strangers do not know
@@ -126,7 +126,7 @@ void server::implementation::listen() {
     std::vector<std::unique_ptr<listener>> bound;
     for (const std::string& text : options.listen) {
         asio::any_io_executor executor = owned() ? executor_ : strands_();
-        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), !options.files.empty()));
+        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), !options.files.empty(), bound.size()));
     }
     {
         const std::lock_guard lock{mutex_};  // others may be asking for the port
@@ -261,8 +261,14 @@ void server::implementation::task_ended(const std::exception_ptr& failure, const
     if (--tasks_ == 0 && end_waiter_) std::exchange(end_waiter_, nullptr)->resume();
 }
 
-bool server::implementation::let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place) {
+void server::implementation::count_accepted(const listener_role& role) noexcept {
     context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    auto& of_its_own = role.index == attached_listener ? attached_ : role.accepted;
+    of_its_own.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool server::implementation::let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place) {
+    count_accepted(role);
     connection_gate& gate = *context_.gate;
     const auto peer = gate.asks_for_peer() ? peer_address(fd.get()) : std::nullopt;
     const time_point now = clock::now();
@@ -303,7 +309,7 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
 }
 
 void server::implementation::attach(const stream_factory& make, const std::shared_ptr<const listener_role>& role) {
-    context_.counters.accepted.fetch_add(1, std::memory_order_relaxed);
+    count_accepted(*role);
     connection_gate::place place;
     if (const auto refused = context_.gate->enter(place)) {
         context_.gate->refused(*refused, "attached", clock::now());
@@ -362,7 +368,53 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
     return {sessions_.begin(), sessions_.end()};
 }
 
-server_stats server::implementation::stats() const { return collect_stats(context_, *registry_); }
+server_stats server::implementation::stats() const {
+    server_stats stats = collect_stats(context_, *registry_);
+    const std::vector<listener_traffic> traffic = collect_traffic(*registry_);
+    const auto add = [&](std::string url, std::uint64_t accepted, std::uint16_t index) {
+        const std::size_t slot = slot_of(index);
+        const listener_traffic own = slot < traffic.size() ? traffic[slot] : listener_traffic{};
+        stats.listeners.push_back({std::move(url), accepted, own.clients, own.traffic});
+    };
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& each : listeners_) {
+            add(each->url(), each->role().accepted.load(std::memory_order_relaxed), each->role().index);
+        }
+    }
+    if (const std::uint64_t attached = attached_.load(std::memory_order_relaxed); attached > 0) {
+        add("attached", attached, attached_listener);
+    }
+    return stats;
+}
+
+std::string server::implementation::metrics() const {
+    std::string text = to_prometheus(stats());
+    const std::size_t most = context_.options->metrics_connections;
+    if (most == 0) return text;
+    std::vector<connection_stats> all = connections();
+    const auto busier = [](const connection_stats& one, const connection_stats& other) {
+        return one.traffic.bytes_received + one.traffic.bytes_sent > other.traffic.bytes_received + other.traffic.bytes_sent;
+    };
+    const auto end = all.begin() + static_cast<std::ptrdiff_t>(std::min(most, all.size()));
+    std::ranges::partial_sort(all, end, busier);
+    all.erase(end, all.end());
+    return text + to_prometheus(all);
+}
+
+std::vector<connection_stats> server::implementation::connections() const {
+    std::vector<std::string> urls{"attached"};
+    {
+        const std::lock_guard lock{mutex_};
+        for (const auto& each : listeners_) urls.push_back(each->url());
+    }
+    std::vector<connection_stats> all;
+    for (const auto& client : collect_clients(*registry_)) {
+        all.push_back(client->stats());
+        all.back().listener = urls[slot_of(client->listener())];
+    }
+    return all;
+}
 
 server::server(router routes, server_options options) : server{std::move(routes).freeze(), std::move(options)} {}
 
@@ -424,5 +476,6 @@ std::vector<std::string> server::endpoints() const {
 
 kephas::clients server::clients() const { return kephas::clients{implementation_->registry()}; }
 server_stats server::stats() const { return implementation_->stats(); }
+std::vector<connection_stats> server::connections() const { return implementation_->connections(); }
 
 }  // namespace kephas

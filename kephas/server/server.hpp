@@ -39,7 +39,7 @@ using stream_factory = std::function<std::unique_ptr<stream>(const asio::any_io_
 /// Owned, it has threads of its own and `run()` blocks; embedded, it lives on an executor of the program's and `serve()`
 /// is a coroutine. Either serves once. The object must outlive that call: connections of a server whose context ends before are
 /// not given back, memory and descriptors.
-/// Concurrency: `stop`, `clients`, `stats`, `port`, `endpoints` and `reload_certificates` from any thread; everything
+/// Concurrency: `stop`, `clients`, `stats`, `connections`, `port`, `endpoints` and `reload_certificates` from any thread; everything
 /// else from one at a time.
 class server {
 public:
@@ -97,6 +97,8 @@ public:
     }
     /// Everything that is counted, now; also before it serves, and afterwards.
     [[nodiscard]] server_stats stats() const;
+    /// The connections of the clients that there are now, in no particular order.
+    [[nodiscard]] std::vector<connection_stats> connections() const;
 
 private:
     class implementation;

@@ -35,7 +35,7 @@ struct server_context {
     std::atomic<std::size_t> clients{0};   ///< Handshakes that are let in, and open connections.
     std::atomic<bool> draining{false};     ///< New connections get 503.
     std::atomic<time_point> serving_since{time_point{}};
-    std::function<server_stats()> stats;   ///< For `GET /metrics`.
+    std::function<std::string()> metrics;  ///< What `GET /metrics` answers.
     http::peer_list metrics_peers;         ///< Who gets them.
 };
 

@@ -52,6 +52,7 @@ public:
     using transport_factory = std::function<std::unique_ptr<stream>(shard& home, const asio::any_io_executor& strand)>;
     void attach(const transport_factory& make, const std::shared_ptr<const listener_role>& role, connection_gate::place place);
 
+    void count_accepted(const listener_role& role) noexcept;
     /// Takes a place for a new connection. False if there is none: it is answered and closed then.
     [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
 
@@ -59,6 +60,9 @@ public:
     [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
     [[nodiscard]] server_stats stats() const;
+    [[nodiscard]] std::vector<connection_stats> connections() const;
+    /// What `GET /metrics` answers.
+    [[nodiscard]] std::string metrics() const;
 
 private:
     [[nodiscard]] bool owned() const noexcept { return !strands_; }
@@ -93,6 +97,7 @@ private:
     asio::any_io_executor watcher_;                     // where it looks at the files, which may block
     std::atomic<std::size_t> next_shard_{0};
     std::atomic<bool> serving_{false};
+    std::atomic<std::uint64_t> attached_{0};  // connections that no listener has accepted
 
     mutable std::mutex mutex_;  // what follows
     std::unordered_set<std::shared_ptr<session>> sessions_;

@@ -75,6 +75,27 @@ void write_traffic(writer& out, const server_stats& stats) {
     out.counter("kephas_deflated_to_bytes_total", "What those bytes became.", stats.deflated_to_bytes);
 }
 
+void write_listeners(writer& out, const server_stats& stats) {
+    const auto each_of = [&](std::string_view name, metrics_text::kind what, std::string_view help, auto value) {
+        out.text.begin(name, what, help);
+        for (const listener_stats& each : stats.listeners) out.text.sample(value(each), {{"listener", each.url}});
+    };
+    using stats_type = const listener_stats&;
+    const auto counter = metrics_text::kind::counter;
+    each_of("kephas_listener_accepted_total", counter, "Connections that were accepted, by listener.",
+            [](stats_type each) -> std::uint64_t { return each.accepted; });
+    each_of("kephas_listener_clients", metrics_text::kind::gauge, "Open connections of clients, by listener.",
+            [](stats_type each) -> std::uint64_t { return each.clients; });
+    each_of("kephas_listener_received_bytes_total", counter, "Bytes that clients have sent, by listener.",
+            [](stats_type each) { return each.traffic.bytes_received; });
+    each_of("kephas_listener_sent_bytes_total", counter, "Bytes that were sent to clients, by listener.",
+            [](stats_type each) { return each.traffic.bytes_sent; });
+    each_of("kephas_listener_received_messages_total", counter, "Messages that clients have sent, by listener.",
+            [](stats_type each) { return each.traffic.messages_received; });
+    each_of("kephas_listener_sent_messages_total", counter, "Messages that were sent to clients, by listener.",
+            [](stats_type each) { return each.traffic.messages_sent; });
+}
+
 void write_outbox(writer& out, const server_stats& stats) {
     const outbound_counters& counts = stats.outbound.counters;
     out.text.begin("kephas_outbox_messages_total", metrics_text::kind::counter,
@@ -122,11 +143,36 @@ std::string to_prometheus(const server_stats& stats) {
     out.gauge("kephas_draining", "1 while the server shuts down.", stats.draining ? 1 : 0);
     write_connections(out, stats);
     write_traffic(out, stats);
+    write_listeners(out, stats);
     write_outbox(out, stats);
     write_handlers(out, stats);
     out.gauge("kephas_slabs_idle", "Read buffers that nobody uses, of 128 KiB each.", stats.slabs_idle);
     out.counter("kephas_slabs_allocated_total", "Read buffers that were allocated.", stats.slabs_allocated);
     return std::move(out.text).text();
+}
+
+std::string to_prometheus(const std::vector<connection_stats>& connections) {
+    metrics_text text;
+    const auto each_of = [&](std::string_view name, metrics_text::kind what, std::string_view help, auto value) {
+        text.begin(name, what, help);
+        for (const connection_stats& each : connections) {
+            const std::string id = each.id.to_string();
+            text.sample(value(each), {{"client_id", id}, {"remote_addr", each.remote_address}, {"listener", each.listener}});
+        }
+    };
+    using stats_type = const connection_stats&;
+    const auto counter = metrics_text::kind::counter;
+    each_of("kephas_connection_age_seconds", metrics_text::kind::gauge, "How long a client has been connected.",
+            [](stats_type each) { return std::chrono::duration<double>{each.age}.count(); });
+    each_of("kephas_connection_received_bytes_total", counter, "Bytes that one client has sent.",
+            [](stats_type each) { return each.traffic.bytes_received; });
+    each_of("kephas_connection_sent_bytes_total", counter, "Bytes that were sent to one client.",
+            [](stats_type each) { return each.traffic.bytes_sent; });
+    each_of("kephas_connection_received_messages_total", counter, "Messages that one client has sent.",
+            [](stats_type each) { return each.traffic.messages_received; });
+    each_of("kephas_connection_sent_messages_total", counter, "Messages that were sent to one client.",
+            [](stats_type each) { return each.traffic.messages_sent; });
+    return std::move(text).text();
 }
 
 }  // namespace kephas

@@ -3,6 +3,7 @@
 #include <kephas/base/clock.hpp>
 
 #include <kephas/server/close_info.hpp>
+#include <kephas/server/connection_stats.hpp>
 #include <kephas/server/outbox.hpp>
 #include <kephas/server/refusal_reason.hpp>
 
@@ -56,6 +57,7 @@ struct server_stats {
     std::uint64_t messages_discarded = 0;  ///< Those that arrived while the connection was closing.
     std::uint64_t bytes_received = 0, bytes_sent = 0;  ///< As the kernel gave and took them; over TLS what was in it.
     std::uint64_t broadcast_dropped = 0;   ///< What broadcasts could not deliver: to a full or closed outbox.
+    std::vector<listener_stats> listeners{};  ///< As in `server_options::listen`, and then those that were attached, if there were any.
     outbound_totals outbound{};     ///< What was sent to clients, of those too that have left.
     std::size_t outbox_memory = 0;  ///< Bytes that all outboxes keep now; `server_options::outbox_budget` limits it.
 
@@ -84,9 +86,22 @@ struct server_stats {
     [[nodiscard]] std::uint64_t refused_for(refusal_reason reason) const noexcept {
         return refusals[static_cast<std::size_t>(reason)];
     }
+    /// Of all its listeners.
+    [[nodiscard]] kephas::traffic traffic() const noexcept {
+        kephas::traffic all;
+        for (const listener_stats& each : listeners) all += each.traffic;
+        return all;
+    }
 };
+
+/// What went through the server per second between two looks at it.
+[[nodiscard]] inline traffic_rates rates_between(const server_stats& before, const server_stats& after) noexcept {
+    return rates_between(before.traffic(), after.traffic(), after.uptime - before.uptime);
+}
 
 /// The same as text in the exposition format of Prometheus (0.0.4): what `GET /metrics` answers.
 [[nodiscard]] std::string to_prometheus(const server_stats& stats);
+/// The same of single connections; they have to have different ids.
+[[nodiscard]] std::string to_prometheus(const std::vector<connection_stats>& connections);
 
 }  // namespace kephas

@@ -20,7 +20,7 @@ session::session(server_context& context, std::shared_ptr<shard> home, asio::any
     : context_{context},
       home_{std::move(home)},
       stream_{std::move(transport)},
-      opening_{std::make_unique<opening>(opening{std::move(role), {}})} {
+      opening_{std::make_unique<opening>(opening{std::move(role), {}, {}})} {
     if (!home_->single_threaded()) own_strand_ = std::make_unique<asio::any_io_executor>(std::move(strand));
     if (context_.options->handshake_timeout > duration::zero()) {
         deadline_ = clock::now() + context_.options->handshake_timeout;
@@ -80,6 +80,7 @@ bool session::read() {
 void session::received(read_buffer& buffer, std::size_t size, std::error_code ec) {
     const time_point now = clock::now();
     home_->count(&traffic_counters::bytes_received, size);
+    if (state_) state_->counted().received(size);
     if (phase_ == phase::ending) {
         static constexpr std::uint32_t most_discarded = 1024 * 1024;
         discarded_ += static_cast<std::uint32_t>(size);  // of one slab

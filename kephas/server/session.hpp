@@ -18,6 +18,8 @@
 #include <asio/awaitable.hpp>
 #include <asio/error.hpp>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,6 +43,8 @@ protected:
 
 /// What a listener's connections are for.
 struct listener_role {
+    std::uint16_t index = attached_listener;  ///< In `server_options::listen`.
+    mutable std::atomic<std::uint64_t> accepted{0};
     std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
     bool files = false;        ///< Whether files are served.
     bool tls = false;          ///< Whether its connections speak TLS.
@@ -100,6 +104,7 @@ private:
     struct opening {
         std::shared_ptr<const listener_role> role;
         std::string forwarded;  // the address behind a proxy
+        std::optional<uuid> id;  // once somebody has asked
     };
     /// What one read brought for serial routes, and where its payloads are copied that must leave the read buffer.
     struct serial_jobs {
@@ -122,6 +127,8 @@ private:
     /// Finds out whose connection it is, if a proxy knows.
     [[nodiscard]] std::optional<refusal_reason> identify(const http::request& request);
     [[nodiscard]] std::string remote_address() const;
+    /// By which the lines of the log belong together: that of the client, also before there is one.
+    [[nodiscard]] uuid id() const;
     [[nodiscard]] bool serves_metrics(const http::request& request) const;
     void count_refusal(refusal_reason reason, std::string_view what = {});
     [[nodiscard]] asio::awaitable<void> refuse(refusal_reason reason);

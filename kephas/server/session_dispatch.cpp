@@ -169,7 +169,10 @@ job& session::add_shared_job(dispatch policy) {
 
 /// Once for a read, not once for a message.
 void session::count_messages() noexcept {
-    if (messages_ != 0) home_->count(&traffic_counters::messages_received, std::exchange(messages_, 0));
+    if (messages_ != 0) {
+        state_->counted().received_messages(messages_);
+        home_->count(&traffic_counters::messages_received, std::exchange(messages_, 0));
+    }
     if (jobs_ != 0) home_->count(&traffic_counters::jobs, std::exchange(jobs_, 0));
 }
 

@@ -246,9 +246,9 @@ void session::broken() noexcept {
         try {
             throw;
         } catch (const std::exception& error) {
-            context_.log.error("a connection ended with an exception: {}", error.what());
+            context_.log.error("a connection ended with an exception: {} client_id={}", error.what(), id().to_string());
         } catch (...) {
-            context_.log.error("a connection ended with an exception");
+            context_.log.error("a connection ended with an exception client_id={}", id().to_string());
         }
     } catch (...) {  // NOLINT(bugprone-empty-catch): no memory to say so
     }

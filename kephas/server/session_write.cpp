@@ -35,6 +35,7 @@ void session::flush(time_point now) {
         std::error_code ec;
         const std::size_t size = stream_->write_some(std::span{buffers.value}.first(count), ec);
         home_->count(&traffic_counters::bytes_sent, size);
+        state_->counted().sent(size);
         const outbox::progress progress = note_written(size, queued);
         machine_->handle_write_progress(size, progress.still_queued, now);
         if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
@@ -69,6 +70,7 @@ outbox::progress session::note_written(std::size_t size, bool queued) {
         std::size_t messages = replies_->frames();
         const std::size_t whole = taken == all.size() ? taken : replies_->whole(taken, messages);
         home_->count(&traffic_counters::direct_messages, messages);
+        state_->counted().sent_directly(messages);
         home_->count(&traffic_counters::direct_bytes, whole);
         replies_->clear();
         size -= taken;
@@ -110,7 +112,9 @@ bool session::send_past_outbox(bytes_view frame) noexcept {
         const std::size_t size = stream_->write_some(only, ec);
         if (size == 0) return false;
         home_->count(&traffic_counters::bytes_sent, size);
+        state_->counted().sent(size);
         if (size == frame.size()) {
+            state_->counted().sent_directly(1);
             home_->count(&traffic_counters::direct_messages, 1);
             home_->count(&traffic_counters::direct_bytes, size);
         } else {

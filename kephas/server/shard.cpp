@@ -116,6 +116,24 @@ void shard::forget(client_state& client) {
     last = leaving_.extract(found);
     client.out().discard();
     forgotten_ += client.out().totals();
+    const std::size_t slot = slot_of(client.listener());
+    if (forgotten_traffic_.size() <= slot) forgotten_traffic_.resize(slot + 1);
+    forgotten_traffic_[slot] += client.traffic();
+}
+
+void shard::add_traffic(std::vector<listener_traffic>& to) const {
+    const std::lock_guard lock{registry_mutex_};
+    const auto at = [&](std::size_t slot) -> listener_traffic& {
+        if (to.size() <= slot) to.resize(slot + 1);
+        return to[slot];
+    };
+    for (std::size_t slot = 0; slot < forgotten_traffic_.size(); ++slot) at(slot).traffic += forgotten_traffic_[slot];
+    for (const auto& client : leaving_) at(slot_of(client->listener())).traffic += client->traffic();
+    for (const auto& client : clients_) {
+        listener_traffic& own = at(slot_of(client->listener()));
+        own.traffic += client->traffic();
+        ++own.clients;
+    }
 }
 
 outbound_totals shard::outbound() const {

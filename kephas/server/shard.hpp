@@ -13,6 +13,7 @@
 
 #include <kephas/server/counters.hpp>
 #include <kephas/server/outbox.hpp>
+#include <kephas/server/traffic.hpp>
 
 #include <asio/any_io_executor.hpp>
 
@@ -103,6 +104,8 @@ public:
     [[nodiscard]] memory_budget& outbox_budget() const noexcept { return *outbox_budget_; }
     /// What the outboxes of all its clients did, of those too that have left.
     [[nodiscard]] outbound_totals outbound() const;
+    /// What its clients of each listener did, of those too that have left: added to `to`, by `slot_of`.
+    void add_traffic(std::vector<listener_traffic>& to) const;
 
     /// Adds to a counter of what the clients do: only on the shard's thread, if it has one.
     void count(std::atomic<std::uint64_t> traffic_counters::*what, std::uint64_t more) noexcept {
@@ -166,6 +169,7 @@ private:
     // through ten thousand of them in another order takes the kernel half as long again.
     std::vector<client_state*> in_order_;
     outbound_totals forgotten_;
+    std::vector<kephas::traffic> forgotten_traffic_;  // by `slot_of`
     bool stopped_ = false;
     std::array<std::uint32_t, 16> shared_windows_{};  // how many of them have each
 };
