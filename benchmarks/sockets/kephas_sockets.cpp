@@ -187,11 +187,11 @@ int main(int argc, char** argv) {
             send(chosen, kephas::address::parse(chosen.where.front()));
             return 0;
         }
-        std::vector<std::thread> servers;  // a thread for each address
-        for (const std::string& each : chosen.where) {
-            const kephas::address where = kephas::address::parse(each);
-            servers.emplace_back([&chosen, where] { serve(chosen, where); });
+        std::vector<std::thread> servers;  // a thread for each address but the first
+        for (std::size_t i = 1; i < chosen.where.size(); ++i) {
+            servers.emplace_back([&chosen, where = kephas::address::parse(chosen.where[i])] { serve(chosen, where); });
         }
+        serve(chosen, kephas::address::parse(chosen.where.front()));
         for (std::thread& each : servers) each.join();
         return 0;
     } catch (const std::exception& failure) {

@@ -56,7 +56,7 @@ public:
     [[nodiscard]] asio::awaitable<void> handshake(time_point deadline = time_point::max());
 
     /// What has arrived, at least one byte and at most `to.size()`; 0 when the peer has ended its side.
-    [[nodiscard]] asio::awaitable<std::size_t> read_some(mutable_bytes to);
+    [[nodiscard]] asio::awaitable<std::size_t> read_some(mutable_bytes to) { return read(to, from::anywhere); }
     /// As many bytes as there is room for. Errors: `eof` when the stream ends before that.
     [[nodiscard]] asio::awaitable<void> read_exactly(mutable_bytes to);
     /// All up to `delimiter`, with it; what came behind it is read next. At the end of the stream what is left without it, which
@@ -102,8 +102,10 @@ private:
     void discard_input() noexcept;
     [[nodiscard]] std::size_t take_ahead(mutable_bytes to) noexcept;
     [[nodiscard]] std::size_t read_now(mutable_bytes to);
-    [[nodiscard]] asio::awaitable<std::size_t> read_from_stream(mutable_bytes to);
-    [[nodiscard]] asio::awaitable<void> wait_readable();
+    enum class from : bool { stream, anywhere };  // `anywhere`: what was read ahead comes first
+    [[nodiscard]] asio::awaitable<std::size_t> read(mutable_bytes to, from where);
+    void begin_wait();
+    [[nodiscard]] std::size_t write_now(std::span<const bytes_view> parts, std::error_code& ec);
     [[nodiscard]] asio::awaitable<void> wait_writable();
 
     std::unique_ptr<stream> stream_;
