@@ -51,7 +51,8 @@ asio::awaitable<void> echo(datagram_socket& socket) {
 }
 
 /// Waits for nothing but its end.
-asio::awaitable<void> wait_for_ever(datagram_socket& socket) {
+asio::awaitable<void> wait_for_ever(datagram_socket& socket, journal* begun = nullptr) {
+    if (begun != nullptr) begun->add("begun");
     steady_timer never{socket.get_executor()};
     never.expires_at(time_point::max());
     co_await never.async_wait(asio::use_awaitable);
@@ -286,8 +287,9 @@ TEST_CASE("what was queued when the handler returns still leaves") {
 TEST_CASE("a handler that does not end by the deadline is cancelled") {
     for (const auto how : both) {
         for (const std::string& where : kinds) {
-            running server{how, where, wait_for_ever};
-            server.wait_until_running();
+            journal begun;
+            running server{how, where, [&](datagram_socket& socket) { return wait_for_ever(socket, &begun); }};
+            REQUIRE(begun.wait_for(1));
             const time_point begin = clock::now();
             server->shutdown(30ms);
             CHECK_FALSE(server.outcome());
@@ -330,8 +332,9 @@ TEST_CASE("close ends a server at once, and is not an error of the handler") {
             told errors;
             datagram_server_options options;
             options.on_error = [&](const std::exception_ptr&) { errors("told"); };
-            running server{how, where, wait_for_ever, options};
-            server.wait_until_running();
+            journal begun;
+            running server{how, where, [&](datagram_socket& socket) { return wait_for_ever(socket, &begun); }, options};
+            REQUIRE(begun.wait_for(1));
             server->close();
             CHECK_FALSE(server.outcome());
             CHECK(server->is_gone());
@@ -410,7 +413,7 @@ TEST_CASE("cancelling serve a second time closes") {
     asio::io_context context;
     datagram_server_options options;
     options.drain_timeout = 1h;
-    datagram_server server{context, kinds[0], wait_for_ever, options};
+    datagram_server server{context, kinds[0], [](datagram_socket& socket) { return wait_for_ever(socket); }, options};
     asio::cancellation_signal cancel;
     bool ended = false;
     bool clean = true;
