@@ -43,7 +43,10 @@ void client_core::received(std::optional<command_id> command, slice payload) {
     if (!command || is_reserved(*command)) {
         const jsonrpc::limits limits{.max_size = options_.max_message};
         client_message original{command, compact(payload)};
-        if (command) return take_document(jsonrpc::parse(original.text(), limits), true, std::move(original));
+        if (command) {
+            jsonrpc::document document = jsonrpc::parse(original.text(), limits);
+            return take_document(std::move(document), true, std::move(original));
+        }
         auto kind = jsonrpc::classify(original.text(), limits);
         if (auto* const document = std::get_if<jsonrpc::document>(&kind)) {
             return take_document(std::move(*document), false, std::move(original));
