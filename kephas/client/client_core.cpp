@@ -5,6 +5,7 @@
 #include <kephas/net/tls_context.hpp>
 
 #include <kephas/client/client_core.hpp>
+#include <kephas/client/command_stream_wire.hpp>
 #include <kephas/client/stream_connection.hpp>
 #include <kephas/client/websocket_handshake.hpp>
 
@@ -47,6 +48,17 @@ command_client_options checked(command_client_options options) {
         };
     }
     return options;
+}
+
+session_options limits_of(const command_client_options& options) {
+    return {.max_binary_message = options.max_message + command_id_size,
+            .max_text_message = options.max_message,
+            .messages_per_second = 0,
+            .read_timeout = options.read_timeout,
+            .ping_interval = options.ping_interval,
+            .write_timeout = options.write_timeout,
+            .message_timeout = options.message_timeout,
+            .close_timeout = options.close_timeout};
 }
 
 /// Why an attempt has failed, for the policy and for `connect`.
@@ -245,8 +257,14 @@ asio::awaitable<std::shared_ptr<client_connection>> client_core::open(time_point
         transport = co_await std::move(connecting);
     }
     const auto events = std::make_shared<event_stream>(executor_, std::move(transport));
-    (void)co_await events->finish_handshake();
-    opened_websocket opened = co_await open_websocket(*events, url_, options_);
+    slice early = co_await events->finish_handshake();
+    const session_options limits = limits_of(options_);
+    if (url_.speaks == client_url::protocol::stream) {
+        auto wire = std::make_unique<command_stream_wire>(limits, clock::now(), is_unix(url_.where.kind));
+        co_return std::make_shared<stream_connection>(events, std::move(wire), std::move(early), std::string{},
+                                                      options_.close_timeout);
+    }
+    opened_websocket opened = co_await open_websocket(*events, url_, options_, limits);
     co_return std::make_shared<stream_connection>(events, std::move(opened.wire), std::move(opened.early),
                                                   std::move(opened.subprotocol), options_.close_timeout);
 }

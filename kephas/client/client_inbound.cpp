@@ -93,7 +93,8 @@ void client_core::take_document(jsonrpc::document document, bool binary, client_
             const auto& invalid = std::get<jsonrpc::invalid_request_message>(each);
             reply({.command = binary ? std::optional{command_jsonrpc_error} : std::nullopt,
                    .body = payload{jsonrpc::encode_error(invalid.id, invalid.error)},
-                   .generation = generation_});
+                   .generation = generation_,
+                   .is_error = true});
         }
     }
 }
@@ -132,7 +133,8 @@ void client_core::take_call(jsonrpc::request&& request, bool binary) {
         if (request.is_notification()) return;
         return reply({.command = binary ? std::optional{command_jsonrpc_error} : std::nullopt,
                       .body = payload{jsonrpc::encode_error(*request.id, jsonrpc::method_not_found())},
-                      .generation = generation_});
+                      .generation = generation_,
+                      .is_error = true});
     }
     {
         const std::lock_guard lock{mutex_};
@@ -152,6 +154,7 @@ asio::awaitable<void> client_core::run_call(const client_handlers::rpc_handler* 
     if (binary) answer.command = command_jsonrpc;
     const auto refuse = [&](const jsonrpc::error_object& error) {
         if (binary) answer.command = command_jsonrpc_error;
+        answer.is_error = true;
         if (request.id) answer.body = payload{jsonrpc::encode_error(*request.id, error)};
     };
     try {

@@ -48,7 +48,7 @@ public:
     [[nodiscard]] virtual mutable_bytes want() noexcept = 0;
     virtual void handle(slice input, time_point now) = 0;
     virtual void handle_direct(std::size_t size, time_point now) = 0;
-    virtual void handle_eof() = 0;
+    virtual void handle_eof(bool in_order) = 0;
     virtual void handle_timeout(time_point now) = 0;
     virtual void handle_write_progress(std::size_t accepted, std::size_t still_queued, time_point now) = 0;
     virtual void pause_reading(time_point now) = 0;
@@ -56,6 +56,10 @@ public:
     [[nodiscard]] virtual std::optional<wire_event> poll_event() = 0;
     [[nodiscard]] virtual bool failing() const noexcept = 0;
     [[nodiscard]] virtual std::optional<time_point> poll_timeout() const noexcept = 0;
+
+    /// How long bytes may be on their way without an acknowledgement by the server's system, before the connection counts as
+    /// lost: for protocols in which the server may be silent. Zero: for ever.
+    [[nodiscard]] virtual duration acknowledgement_timeout() const noexcept { return duration::zero(); }
 
     /// What is said before the first message.
     virtual void encode_preamble(std::vector<std::byte>& /*out*/) {}

@@ -18,6 +18,7 @@ struct outgoing {
     payload body{};
     std::uint64_t waiter = 0;      ///< The call or request that waits for the answer; 0: none does.
     std::uint64_t generation = 0;  ///< The connection it belongs to; 0: any.
+    bool is_error = false;         ///< Text that is the error of a call, which some wires tell from other text.
 
     [[nodiscard]] std::size_t size() const noexcept { return body.size() + (command ? command_id_size : 0); }
 };

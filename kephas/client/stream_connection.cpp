@@ -40,6 +40,7 @@ asio::awaitable<connection_end> stream_connection::run(connection_owner& owner) 
     wire_->encode_preamble(out_);
     if (!out_.empty()) add_frame(std::nullopt);
     if (!early_.empty()) wire_->handle(std::exchange(early_, {}), clock::now());
+    look_at_ = acknowledged_at_ = clock::now();
     const auto executor = co_await asio::this_coro::executor;
     std::size_t steps = 0;
     while (phase_ != phase::finished) {
@@ -60,6 +61,7 @@ asio::awaitable<connection_end> stream_connection::run(connection_owner& owner) 
 /// Everything that can be done now. True if there is more to be read.
 bool stream_connection::step(time_point now) {
     wire_->handle_timeout(now);
+    look_for_acknowledgements(now);
     take_events(now);
     obey(now);
     flush(now);
@@ -83,6 +85,17 @@ bool stream_connection::step(time_point now) {
     return more;
 }
 
+/// A system call: so it is made only now and then.
+void stream_connection::look_for_acknowledgements(time_point now) {
+    const duration limit = wire_->acknowledgement_timeout();
+    if (limit <= duration::zero() || phase_ != phase::open || now < look_at_) return;
+    if (events_->transport().unacknowledged() == 0) acknowledged_at_ = now;
+    look_at_ = now + limit / 4;
+    if (now - acknowledged_at_ < limit) return;
+    end_.reason = "read timeout";
+    finish();
+}
+
 bool stream_connection::reading() const noexcept {
     if (input_ended_) return false;
     return phase_ != phase::open || !paused_;
@@ -100,8 +113,9 @@ bool stream_connection::read(time_point now) {
     if (size == 0) {
         input_ended_ = true;
         // What TLS calls truncated is no worse: each protocol here says itself where it ends.
-        if (ec && ec != asio::error::eof && ec != errc::truncated) end_.error = unified(ec);
-        if (matters) wire_->handle_eof();
+        const bool in_order = !ec || ec == asio::error::eof || ec == errc::truncated;
+        if (!in_order) end_.error = unified(ec);
+        if (matters) wire_->handle_eof(in_order);
         else finish();
     } else if (!matters) {
         // Nobody wants it, but a socket that is closed with unread input resets the connection.
@@ -276,7 +290,8 @@ void stream_connection::give_back() {
 time_point stream_connection::deadline() const noexcept {
     const bool matters = phase_ == phase::open || phase_ == phase::closing;
     const auto next = matters ? wire_->poll_timeout() : std::nullopt;
-    return std::min(deadline_, next.value_or(time_point::max()));
+    const bool looks = phase_ == phase::open && wire_->acknowledgement_timeout() > duration::zero();
+    return std::min({deadline_, next.value_or(time_point::max()), looks ? look_at_ : time_point::max()});
 }
 
 }  // namespace kephas

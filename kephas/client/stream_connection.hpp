@@ -41,6 +41,7 @@ private:
 
     [[nodiscard]] bool step(time_point now);
     [[nodiscard]] bool read(time_point now);
+    void look_for_acknowledgements(time_point now);
     void take_events(time_point now);
     void handle(wire_message&& message);
     void handle(wire_closed&& closed);
@@ -78,6 +79,8 @@ private:
     bool write_failed_ = false;
     bool send_ended_ = false;
     time_point deadline_ = time_point::max();  // of closing, leaving, or a connection that can no longer be written
+    time_point look_at_{};          // for acknowledgements
+    time_point acknowledged_at_{};  // everything
     connection_end end_{};
 };
 

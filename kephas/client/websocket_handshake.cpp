@@ -44,17 +44,6 @@ http::upgrade_offer make_offer(const client_url& url, const command_client_optio
     return offer;
 }
 
-session_options make_session_options(const command_client_options& options) {
-    return {.max_binary_message = options.max_message + command_id_size,
-            .max_text_message = options.max_message,
-            .messages_per_second = 0,
-            .read_timeout = options.read_timeout,
-            .ping_interval = options.ping_interval,
-            .write_timeout = options.write_timeout,
-            .message_timeout = options.message_timeout,
-            .close_timeout = options.close_timeout};
-}
-
 asio::awaitable<void> write_all(event_stream& events, std::string text) {
     bytes_view rest = as_bytes(text);
     while (!rest.empty()) {
@@ -109,7 +98,7 @@ std::optional<duration> parse_retry_after(std::string_view value) noexcept {
 }
 
 asio::awaitable<opened_websocket> open_websocket(event_stream& events, const client_url& url,
-                                                 const command_client_options& options) {
+                                                 const command_client_options& options, const session_options& limits) {
     const http::upgrade_offer offer = make_offer(url, options);
     std::string request = http::client_upgrade_request(offer);
     auto writing = write_all(events, std::move(request));
@@ -127,7 +116,7 @@ asio::awaitable<opened_websocket> open_websocket(event_stream& events, const cli
     }
     const auto agreed = agreed_deflate(response, options);
     opened_websocket opened;
-    opened.wire = std::make_unique<websocket_wire>(make_session_options(options), clock::now(), random_number(), agreed,
+    opened.wire = std::make_unique<websocket_wire>(limits, clock::now(), random_number(), agreed,
                                                    options.deflate);
     opened.early = std::move(early);
     opened.subprotocol = answer.value().subprotocol;

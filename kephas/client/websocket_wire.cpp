@@ -8,38 +8,15 @@
 
 namespace kephas {
 
-websocket_wire::websocket_wire(session_options options, time_point now, std::uint64_t mask_seed,
+websocket_wire::websocket_wire(const session_options& options, time_point now, std::uint64_t mask_seed,
                                const std::optional<websocket::deflate_parameters>& agreed, const deflate_options& deflate)
-    : options_{options},
-      compression_{agreed ? std::make_unique<compression>(deflate, *agreed) : nullptr},
-      machine_{websocket::role::client, options_, now, mask_seed} {
+    : machine_wire{options, now, mask_seed,
+                   agreed ? std::make_unique<websocket::codec_pool>(deflate.level, deflate.memory_level) : nullptr} {
     if (!agreed) return;
-    machine_.use_deflate(std::make_unique<websocket::inflater>(
-        compression_->codecs, !agreed->server_no_context_takeover, agreed->server_max_window_bits));
-}
-
-std::optional<wire_event> websocket_wire::poll_event() {
-    while (auto event = machine_.poll_event()) {
-        if (auto* message = std::get_if<message_received>(&*event)) {
-            if (message->opcode == websocket::opcode::text) return wire_message{std::nullopt, std::move(message->payload)};
-            const auto command = decode_command(message->payload.view());
-            if (!command) return wire_failed{close_code::protocol_error, "Invalid message format", true};
-            message->payload.remove_prefix(command_id_size);
-            return wire_message{command->id, std::move(message->payload)};
-        }
-        if (auto* closed = std::get_if<close_received>(&*event)) return wire_closed{closed->code, std::move(closed->reason)};
-        if (auto* failed = std::get_if<session_failed>(&*event)) {
-            return wire_failed{failed->code, std::move(failed->reason), failed->send_close};
-        }
-    }
-    return std::nullopt;
-}
-
-bool websocket_wire::poll_control(std::vector<std::byte>& out) {
-    std::array<std::byte, websocket::max_control_frame> frame;
-    const std::size_t size = machine_.poll_control(frame);
-    out.insert(out.end(), frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(size));
-    return size > 0;
+    machine_.use_deflate(std::make_unique<websocket::inflater>(*codecs_, !agreed->server_no_context_takeover,
+                                                               agreed->server_max_window_bits));
+    deflater_ = std::make_unique<websocket::deflater>(*codecs_, deflate, !agreed->client_no_context_takeover,
+                                                      agreed->client_max_window_bits);
 }
 
 void websocket_wire::encode(const outgoing& message, std::vector<std::byte>& out) {
@@ -47,8 +24,8 @@ void websocket_wire::encode(const outgoing& message, std::vector<std::byte>& out
     if (message.command) store_big_endian(id.data(), static_cast<std::uint32_t>(*message.command));
     std::array<bytes_view, 2> parts{bytes_view{id}.first(message.command ? id.size() : 0), message.body.view()};
     std::optional<slice> smaller;
-    if (compression_ && compression_->deflater.wants(message.size())) {
-        smaller = compression_->deflater.deflate(parts);
+    if (deflater_ && deflater_->wants(message.size())) {
+        smaller = deflater_->deflate(parts);
         if (smaller) parts = {smaller->view(), {}};
     }
     const websocket::mask_key key = *machine_.next_mask();
