@@ -3,6 +3,7 @@
 #include <kephas/net/address.hpp>
 #include <kephas/net/connection.hpp>
 #include <kephas/net/slab_cache.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/steady_timer.hpp>
 
 #include <asio/error.hpp>
@@ -32,16 +33,6 @@ std::string name_of(int fd, name_call get) {
     return to_string(reinterpret_cast<const sockaddr*>(&end), size);
 }
 
-std::optional<peer_credentials> credentials_of(int fd) {
-    int family = 0;
-    socklen_t size = sizeof(family);
-    if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0 || family != AF_UNIX) return std::nullopt;
-    ucred peer{};
-    size = sizeof(peer);
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
-    return peer_credentials{peer.pid, peer.uid, peer.gid};
-}
-
 }  // namespace
 
 std::string_view to_string(connection_state state) noexcept {
@@ -67,7 +58,7 @@ connection::connection(std::unique_ptr<stream> transport, std::shared_ptr<const 
     }
     local_ = name_of(fd, ::getsockname);
     remote_ = name_of(fd, ::getpeername);
-    credentials_ = credentials_of(fd);
+    credentials_ = socket_calls::credentials_of(fd);
 }
 
 connection::~connection() {

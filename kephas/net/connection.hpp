@@ -2,9 +2,9 @@
 
 #include <kephas/base/bytes.hpp>
 #include <kephas/base/clock.hpp>
+#include <kephas/base/peer_credentials.hpp>
 #include <kephas/base/tls_info.hpp>
 
-#include <kephas/net/peer_credentials.hpp>
 #include <kephas/net/resumer.hpp>
 #include <kephas/net/stream.hpp>
 

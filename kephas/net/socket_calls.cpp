@@ -7,7 +7,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -139,6 +138,16 @@ std::string remote_address(int fd) {
     const std::string host = tcp.address().to_string();
     const std::string port = std::to_string(tcp.port());
     return tcp.address().is_v6() ? "[" + host + "]:" + port : host + ":" + port;
+}
+
+std::optional<peer_credentials> credentials_of(int fd) noexcept {
+    int family = 0;
+    socklen_t size = sizeof(family);
+    if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0 || family != AF_UNIX) return std::nullopt;
+    ucred peer{};
+    size = sizeof(peer);
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+    return peer_credentials{peer.pid, peer.uid, peer.gid};
 }
 
 }  // namespace kephas::socket_calls

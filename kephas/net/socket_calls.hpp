@@ -1,10 +1,12 @@
 #pragma once
 
 #include <kephas/base/clock.hpp>
+#include <kephas/base/peer_credentials.hpp>
 
 #include <kephas/net/stream.hpp>
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -30,5 +32,7 @@ void reset_on_close(int fd) noexcept;
 [[nodiscard]] bool peer_gone(int fd) noexcept;
 [[nodiscard]] std::size_t unacknowledged(int fd) noexcept;
 [[nodiscard]] std::string remote_address(int fd);
+/// Who has opened a Unix socket; nothing for any other.
+[[nodiscard]] std::optional<peer_credentials> credentials_of(int fd) noexcept;
 
 }  // namespace kephas::socket_calls

@@ -32,7 +32,9 @@ std::shared_ptr<const server_options> checked_options(server_options options) {
             "rate_limit: a burst below one message lets nothing through");
     require(options.control_rate_limit.messages_per_second <= 0 || options.control_rate_limit.burst >= 1,
             "control_rate_limit: a burst below one frame lets nothing through");
-    const auto over_tls = [](const std::string& text) { return text.starts_with("wss:") || text.starts_with("https:"); };
+    const auto over_tls = [](const std::string& text) {
+        return text.starts_with("wss:") || text.starts_with("https:") || text.starts_with("tls");
+    };
     if (!options.tls.certificates.empty() || std::ranges::any_of(options.listen, over_tls)) check_tls_options(options.tls);
     const deflate_options& deflate = options.deflate;
     const auto within = [](int value, int least, int most) { return value >= least && value <= most; };

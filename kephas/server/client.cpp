@@ -26,6 +26,11 @@ const std::string& nothing() noexcept {
     return text;
 }
 
+/// How messages to it are written; what a handle without a client sends arrives nowhere.
+wire_format format_of(const std::shared_ptr<client_state>& state) noexcept {
+    return state ? state->format() : wire_format::websocket;
+}
+
 // What the public functions return has its arguments by value, so that nothing dangles while it waits.
 asio::awaitable<void> send_frame(std::shared_ptr<client_state> to, outbound_frame frame) {
     if (!to) throw error{errc::closed};
@@ -84,7 +89,7 @@ asio::awaitable<json> call_peer(std::shared_ptr<client_state> state, std::string
             if (!ec) state->calls().end(id, errc::timed_out);
         });
     }
-    outbound_frame frame = make_text(payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)});
+    outbound_frame frame = make_text(state->format(), payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)});
     const std::size_t size = frame.size();
     const std::size_t allocated = frame.body.allocated();
     std::error_code ec;
@@ -129,6 +134,10 @@ std::optional<std::string> client::query(std::string_view name) const {
     return request.query(name);
 }
 
+std::optional<kephas::peer_credentials> client::peer_credentials() const {
+    return state_ ? state_->credentials() : std::optional<kephas::peer_credentials>{};
+}
+
 clients client::clients() const { return state_ ? kephas::clients{state_->home()->registry()} : kephas::clients{}; }
 
 connection_stats client::stats() const { return state_ ? state_->stats() : connection_stats{}; }
@@ -140,18 +149,20 @@ std::optional<close_info> client::close_info() const {
 }
 
 send_status client::try_send(command_id id, payload body, overflow_policy when_full, std::uint64_t key) const {
-    return try_send_frame(state_, make_command(id, std::move(body)), when_full, key);
+    return try_send_frame(state_, make_command(format_of(state_), id, std::move(body)), when_full, key);
 }
 
 send_status client::try_send_text(payload text, overflow_policy when_full, std::uint64_t key) const {
-    return try_send_frame(state_, make_text(std::move(text)), when_full, key);
+    return try_send_frame(state_, make_text(format_of(state_), std::move(text)), when_full, key);
 }
 
 asio::awaitable<void> client::send(command_id id, payload body) const {
-    return send_frame(state_, make_command(id, std::move(body)));
+    return send_frame(state_, make_command(format_of(state_), id, std::move(body)));
 }
 
-asio::awaitable<void> client::send_text(payload text) const { return send_frame(state_, make_text(std::move(text))); }
+asio::awaitable<void> client::send_text(payload text) const {
+    return send_frame(state_, make_text(format_of(state_), std::move(text)));
+}
 
 asio::awaitable<void> client::drained() const { return wait_drained(state_); }
 
@@ -165,7 +176,7 @@ asio::awaitable<json> client::call(std::string method, json params, duration tim
 }
 
 asio::awaitable<void> client::notify(std::string method, json params) const {
-    return send_frame(state_, make_text(payload{jsonrpc::encode_notification(method, params)}));
+    return send_frame(state_, make_text(format_of(state_), payload{jsonrpc::encode_notification(method, params)}));
 }
 
 void client::close(close_code code, std::string_view reason) const {

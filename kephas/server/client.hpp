@@ -2,6 +2,7 @@
 
 #include <kephas/base/clock.hpp>
 #include <kephas/base/payload.hpp>
+#include <kephas/base/peer_credentials.hpp>
 #include <kephas/base/uuid.hpp>
 
 #include <kephas/proto/command/frame.hpp>
@@ -50,6 +51,9 @@ public:
     [[nodiscard]] std::optional<std::string> header(std::string_view name) const;
     /// A parameter of the query of the handshake's target, decoded.
     [[nodiscard]] std::optional<std::string> query(std::string_view name) const;
+
+    /// Which process has opened its Unix socket; nothing on other transports.
+    [[nodiscard]] std::optional<kephas::peer_credentials> peer_credentials() const;
 
     /// All clients of the server, this one among them.
     [[nodiscard]] kephas::clients clients() const;

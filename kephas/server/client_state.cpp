@@ -2,7 +2,7 @@
 
 #include <kephas/base/prefetch.hpp>
 
-#include <kephas/proto/websocket/encoder.hpp>
+#include <kephas/proto/session/close_message.hpp>
 
 #include <kephas/server/options.hpp>
 #include <kephas/server/session.hpp>
@@ -15,27 +15,28 @@ namespace kephas {
 
 client_state::client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand)
     : id_{facts.id},
+      format_{facts.format},
       listener_{facts.listener},
       home_{std::move(home)},
       outbox_{home_->options().outbox, home_->outbox_budget(), *this},
       work_{home_->options().in_flight},
       remote_address_{std::move(facts.remote_address)} {
     if (!home_->single_threaded()) strand_ = std::make_unique<asio::any_io_executor>(strand);
-    if (!facts.identity.empty() || !facts.subprotocol.empty() || !facts.query_string.empty()) {
-        texts_ = std::make_unique<optional_texts>(optional_texts{
-            std::move(facts.identity), std::move(facts.subprotocol), std::move(facts.query_string)});
+    if (!facts.identity.empty() || !facts.subprotocol.empty() || !facts.query_string.empty() || facts.credentials) {
+        rare_ = std::make_unique<rare_facts>(rare_facts{std::move(facts.identity), std::move(facts.subprotocol),
+                                                        std::move(facts.query_string), facts.credentials});
     }
     if (!facts.headers.empty()) extras_locked().headers = std::move(facts.headers);  // nobody else knows it yet
 }
 
-const client_state::optional_texts& client_state::texts() const noexcept {
-    static const optional_texts none;
-    return texts_ ? *texts_ : none;
+const client_state::rare_facts& client_state::rare() const noexcept {
+    static const rare_facts none;
+    return rare_ ? *rare_ : none;
 }
 
 void client_state::set_identity(std::string identity) {
-    if (!texts_) texts_ = std::make_unique<optional_texts>();
-    texts_->identity = std::move(identity);
+    if (!rare_) rare_ = std::make_unique<rare_facts>();
+    rare_->identity = std::move(identity);
 }
 
 client_state::extras& client_state::extras_locked() {
@@ -44,8 +45,8 @@ client_state::extras& client_state::extras_locked() {
 }
 
 void client_state::close(close_code code, std::string_view reason) {
-    std::array<std::byte, websocket::max_control_frame> frame;
-    const std::size_t size = websocket::encode_close(frame, code, reason);
+    std::array<std::byte, max_close_message> frame;
+    const std::size_t size = encode_close_message(frame, format_, code, reason);
     // Requested before it is queued: whoever sees the queue closed also finds out why.
     request_end({{code, std::string{fitting_reason(reason)}, close_initiator::server, false}}, false);
     outbox_.close(bytes_view{frame}.first(size));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kephas/base/peer_credentials.hpp>
 #include <kephas/base/uuid.hpp>
 
 #include <kephas/proto/command/frame.hpp>
@@ -29,12 +30,14 @@ struct server_options;
 /// What is known of a client before it is registered.
 struct client_facts {
     uuid id;
+    wire_format format = wire_format::websocket;
     std::string identity;
     std::string remote_address;
     std::string subprotocol;
     std::string query_string;
     std::vector<http::header> headers;  ///< Those of the handshake; only the kept ones stay.
     std::uint16_t listener = attached_listener;
+    std::optional<peer_credentials> credentials;
 };
 
 /// The control block behind every `client` handle: it lives as long as somebody holds one, and answers after the
@@ -44,10 +47,11 @@ public:
     client_state(client_facts facts, std::shared_ptr<shard> home, const asio::any_io_executor& strand);
 
     [[nodiscard]] const uuid& id() const noexcept { return id_; }
-    [[nodiscard]] const std::string& identity() const noexcept { return texts().identity; }
+    [[nodiscard]] const std::string& identity() const noexcept { return rare().identity; }
     [[nodiscard]] const std::string& remote_address() const noexcept { return remote_address_; }
-    [[nodiscard]] const std::string& subprotocol() const noexcept { return texts().subprotocol; }
-    [[nodiscard]] const std::string& query_string() const noexcept { return texts().query_string; }
+    [[nodiscard]] const std::string& subprotocol() const noexcept { return rare().subprotocol; }
+    [[nodiscard]] const std::string& query_string() const noexcept { return rare().query_string; }
+    [[nodiscard]] const std::optional<peer_credentials>& credentials() const noexcept { return rare().credentials; }
     [[nodiscard]] const server_options& options() const noexcept { return home_->options(); }
     /// Its own, in a shard whose clients do not share one.
     [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return *strand_; }
@@ -62,6 +66,7 @@ public:
     /// Without the listener's name.
     [[nodiscard]] connection_stats stats() const;
 
+    [[nodiscard]] wire_format format() const noexcept { return format_; }
     /// As `deflate_link::shared_window`.
     [[nodiscard]] std::uint8_t shared_window() const noexcept { return shared_window_; }
     /// Among the clients of its shard, while it is one of them.
@@ -132,10 +137,11 @@ public:
 
 private:
     /// What few clients have.
-    struct optional_texts {
+    struct rare_facts {
         std::string identity;
         std::string subprotocol;
         std::string query_string;
+        std::optional<peer_credentials> credentials;
     };
     /// What most clients have only for a moment, or in the end.
     struct extras {
@@ -147,7 +153,7 @@ private:
         std::any attachment;
     };
 
-    [[nodiscard]] const optional_texts& texts() const noexcept;
+    [[nodiscard]] const rare_facts& rare() const noexcept;
     void request_end(request_to_end request, bool wake_session);
     [[nodiscard]] bool closed_locked() const noexcept { return extras_ && extras_->closed; }
     [[nodiscard]] extras& extras_locked();
@@ -159,6 +165,7 @@ private:
     std::atomic<bool> has_end_request_{false};  // looked at after every read; the request itself is locked
     std::uint8_t shared_window_ = 0;
     std::atomic<std::uint16_t> leaving_{0};
+    wire_format format_;
     std::uint16_t listener_;
     std::size_t place_ = 0;  // locked by the shard
     std::shared_ptr<shard> home_;
@@ -170,7 +177,7 @@ private:
     handler_work work_;
     const time_point since_ = clock::now();
     std::string remote_address_;
-    std::unique_ptr<optional_texts> texts_;
+    std::unique_ptr<rare_facts> rare_;
     std::unique_ptr<asio::any_io_executor> strand_;  // null if all clients of the shard have the same
     mutable std::mutex mutex_;
     std::unique_ptr<extras> extras_;  // locked

@@ -20,29 +20,44 @@ asio::awaitable<void> send_to(clients all, client_id id, command_id command, pay
 /// A message in the forms that its recipients take, each made once.
 class broadcast_message {
 public:
-    broadcast_message(websocket::opcode op, std::optional<command_id> id, bytes_view body,
-                      const client_registry& registry)
-        : registry_{registry}, plain_{encode_shared(op, id, body)} {}
+    /// Lifetime: `body` and `registry` stay.
+    broadcast_message(websocket::opcode op, std::optional<command_id> id, bytes_view body, const client_registry& registry)
+        : registry_{registry}, body_{body}, op_{op}, id_{id} {}
+
+    /// Not while clients are locked: it takes its time. For whoever comes after that, `plain` is right all the same.
+    void encode_for(unsigned formats) {
+        for (unsigned format = 0; format < wire_format_count; ++format) {
+            if ((formats >> format & 1U) != 0) (void)plain(wire_format{static_cast<std::uint8_t>(format)});
+        }
+    }
 
     /// Not while clients are locked: it takes its time. For whoever comes after that, `frame_for` is right all the same.
     void compress_for(unsigned shared_windows) {
         for (std::size_t window = 1; window < compressed_.size(); ++window) {
             if ((shared_windows >> window & 1U) == 0 || compressed_[window]) continue;
             websocket::deflater deflater{*registry_.codecs, registry_.deflate, false, static_cast<int>(window)};
-            outbound_frame& made = compressed_[window].emplace(deflate_frame(make_shared_frame(plain_), deflater));
-            if (made.as_is) registry_.deflated.add(plain_.size(), made.size());
+            const slice& whole = plain(wire_format::websocket);
+            outbound_frame& made = compressed_[window].emplace(deflate_frame(make_shared_frame(whole), deflater));
+            if (made.as_is) registry_.deflated.add(whole.size(), made.size());
             made.as_is = true;  // if it did not become smaller now, it will not later
         }
     }
-    [[nodiscard]] bytes_view plain() const noexcept { return plain_.view(); }
-    [[nodiscard]] outbound_frame frame_for(const client_state& to) const {
+    [[nodiscard]] const slice& plain(wire_format format) {
+        slice& encoded = plain_[static_cast<std::size_t>(format)];
+        if (encoded.empty()) encoded = encode_shared(format, op_, id_, body_);
+        return encoded;
+    }
+    [[nodiscard]] outbound_frame frame_for(const client_state& to) {
         const auto& compressed = compressed_[to.shared_window()];
-        return compressed ? *compressed : make_shared_frame(plain_);
+        return compressed ? *compressed : make_shared_frame(plain(to.format()));
     }
 
 private:
     const client_registry& registry_;
-    slice plain_;
+    bytes_view body_;
+    websocket::opcode op_;
+    std::optional<command_id> id_;
+    std::array<slice, wire_format_count> plain_;
     std::array<std::optional<outbound_frame>, 16> compressed_;  // by window
 };
 }  // namespace
@@ -70,11 +85,12 @@ broadcast_report clients::deliver(websocket::opcode op, std::optional<command_id
     const overflow_policy policy =
         options.overflow == overflow_policy::wait ? overflow_policy::drop_newest : options.overflow;
     for (const auto& shard : registry->shards) {
+        message.encode_for(shard->formats());
         if (registry->deflate.enabled) message.compress_for(shard->shared_windows());
         const bool at_once = shard->begin_sending_at_once();
         shard->for_each([&](client_state& to) {
             if (options.except.contains(to.id())) return;
-            const bool sent = at_once && to.send_past_outbox(message.plain());
+            const bool sent = at_once && to.send_past_outbox(message.plain(to.format()).view());
             const send_status status = sent ? send_status::queued : to.out().push(message.frame_for(to), policy);
             if (status == send_status::queued) {
                 ++report.queued;

@@ -155,7 +155,9 @@ connection_gate::connection_gate(const server_options& options, std::uint64_t se
     }
     for (std::size_t i = 0; i < refusal_reason_count; ++i) {
         const auto reason = static_cast<refusal_reason>(i);
-        if (sentence(reason) != nullptr) answers_[i] = http::serialize(response(reason));
+        if (sentence(reason) == nullptr) continue;
+        const http::response whole = response(reason);
+        answers_[i] = {http::serialize(whole), refusal_goodbye(whole)};
     }
 }
 

@@ -8,6 +8,7 @@
 #include <kephas/proto/http/response.hpp>
 #include <kephas/proto/session/address_table.hpp>
 
+#include <kephas/server/refusal_answers.hpp>
 #include <kephas/server/refusal_reason.hpp>
 
 #include <array>
@@ -80,8 +81,8 @@ public:
     /// usual; text of the peer's in it is escaped. `id` is that of the connection, if it has got so far as to have one.
     void refused(refusal_reason reason, std::string_view remote_address, time_point now, std::string_view what = {},
                  const std::optional<uuid>& id = {});
-    /// The answer to a refused connection, whole; empty when there is none to give.
-    [[nodiscard]] std::string_view ready_made(refusal_reason reason) const noexcept {
+    /// The answer to a refused connection.
+    [[nodiscard]] const refusal_answers& ready_made(refusal_reason reason) const noexcept {
         return answers_[static_cast<std::size_t>(reason)];
     }
     [[nodiscard]] http::response response(refusal_reason reason) const;
@@ -106,7 +107,7 @@ private:
     const server_options& options_;
     logger log_;
     http::peer_list trusted_;
-    std::array<std::string, refusal_reason_count> answers_;
+    std::array<refusal_answers, refusal_reason_count> answers_;
     std::atomic<std::size_t> connections_{0};
     std::atomic<std::size_t> handshakes_{0};
     std::atomic<std::size_t> bytes_{0};      // of the handshakes

@@ -5,6 +5,7 @@
 #include <kephas/proto/http/upgrade.hpp>
 
 #include <kephas/net/read_when_ready.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/tls_context.hpp>
 
 #include <kephas/server/session.hpp>
@@ -77,12 +78,21 @@ void session::begun() noexcept {
 asio::awaitable<bool> session::open() {
     // On the heap, as the parser below, and not in the frame of the coroutine: Asio gives the memory of a frame to the
     // next one of this thread, however small, and that is where the connection will wait for the rest of its life.
-    const auto request = std::make_unique<http::request>();
     slice rest;
+    if (opening_->role->speaks != listener_role::language::http) {
+        const bool found = co_await find_language(rest);
+        if (!found) co_return false;
+        if (is_stream()) {
+            const bool opened = co_await open_stream(std::move(rest));
+            co_return opened;
+        }
+    }
+    const auto request = std::make_unique<http::request>();
     const bool complete = co_await read_request(*request, rest);
     if (!complete) co_return false;
 
     request->tls = stream_->tls();
+    request->credentials = socket_calls::credentials_of(stream_->native_handle());
     if (const auto refused = identify(*request)) {
         co_await refuse(*refused);
         co_return false;
@@ -104,6 +114,7 @@ asio::awaitable<bool> session::open() {
     co_return opened;
 }
 
+/// `rest` is what has come before it, and then what came behind it.
 asio::awaitable<bool> session::read_request(http::request& request, slice& rest) {
     http::head_limits limits;
     limits.max_head_size = context_.options->max_head;
@@ -112,19 +123,19 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
     while (!parser->complete()) {
         std::error_code ec;
         read_buffer buffer{{}, home_.get(), {}};
-        const std::size_t size = co_await read_when_ready(*stream_, buffer, ec);
-        home_->count(&traffic_counters::bytes_received, size);
-        slice slab = std::move(buffer.slab);
+        std::size_t size = rest.size();
+        slice slab = std::exchange(rest, {});
+        if (slab.empty()) {
+            size = co_await read_when_ready(*stream_, buffer, ec);
+            home_->count(&traffic_counters::bytes_received, size);
+            slab = std::move(buffer.slab);
+        }
         std::size_t used = 0;
         if (size > 0) used = parser->handle(slab.view().first(size));
         if (parser->complete() && used < size) rest = slice::copy(slab.view().subspan(used, size - used));
         if (!slab.empty()) home_->give_back_slab(std::move(slab));
         if (size == 0) {
-            // The peer learns why from the alert, which a reset would take from it.
-            if (ec.category() == tls_category()) {
-                responding_ = true;
-                note_failed_tls(ec);
-            }
+            note_failed_read(ec);
             co_return false;
         }
         if (parser->failure()) {
@@ -146,6 +157,12 @@ asio::awaitable<bool> session::read_request(http::request& request, slice& rest)
     }
     request = std::move(*parser).request();
     co_return true;
+}
+
+void session::note_failed_read(std::error_code why) {
+    if (why.category() != tls_category()) return;
+    responding_ = true;  // the peer learns why from the alert, which a reset would take from it
+    note_failed_tls(why);
 }
 
 asio::awaitable<void> session::serve_http(const http::request& request) {
@@ -254,11 +271,15 @@ bool session::begin_response(http::status_code status) {
     if (std::exchange(responding_, true)) return false;
     const auto number = static_cast<std::size_t>(status);
     if (number >= 400) context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    if (number < 600) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
+    if (number < 600 && !is_stream()) context_.counters.http_responses[number / 100].fetch_add(1, std::memory_order_relaxed);
     return true;
 }
 
 asio::awaitable<void> session::respond(const http::response& response, bool head_only) {
+    if (is_stream()) {
+        co_await say_refused(response);
+        co_return;
+    }
     std::string text = head_only ? http::serialize_head(response) : http::serialize(response);
     co_await send_response(response.status, std::move(text), std::string{});
 }
@@ -274,7 +295,7 @@ asio::awaitable<void> session::send_response(http::status_code status, std::stri
 /// What the peer still sends is read, so that a reset does not take from it what was sent; then it gets the time to take
 /// that. What it has not taken at the deadline is taken back.
 asio::awaitable<void> session::linger() {
-    if (!std::exchange(send_ended_, true)) stream_->shutdown_send();
+    end_sending();
     const duration limit = context_.options->linger_timeout;
     if (limit <= duration::zero()) co_return stream_->close();  // no wait: what is on its way leaves in order
     deadline_ = std::min(deadline_, clock::now() + limit);
@@ -333,38 +354,44 @@ asio::awaitable<bool> session::write_all(std::string bytes) {
 
 std::unique_ptr<refused_handshake> session::admit(const http::request& request, std::string& accept) {
     const server_options& options = *context_.options;
-    auto upgrade = http::check_upgrade(request);
-    if (!upgrade) return std::make_unique<refused_handshake>(refused_handshake{std::move(upgrade.error())});
-    if (!options.origins.allows(request)) {
-        return std::make_unique<refused_handshake>(
-            refused_handshake{http::text_response(http::status_code::forbidden, "origin not allowed\n"), refusal_reason::origin,
-                    fmt::format("refused an origin: {}", escaped(request.header("origin").value_or("")))});
+    const auto refusal = [](auto&&... why) {
+        return std::make_unique<refused_handshake>(refused_handshake{std::forward<decltype(why)>(why)...});
+    };
+    client_facts facts;
+    facts.format = opening_->format;
+    const bool upgrades = facts.format == wire_format::websocket;
+    if (upgrades) {
+        auto upgrade = http::check_upgrade(request);
+        if (!upgrade) return refusal(std::move(upgrade.error()));
+        if (!options.origins.allows(request)) {
+            return refusal(http::text_response(http::status_code::forbidden, "origin not allowed\n"), refusal_reason::origin,
+                           fmt::format("refused an origin: {}", escaped(request.header("origin").value_or(""))));
+        }
+        facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
+        accept = std::move(upgrade->accept);
     }
     const std::size_t others = context_.clients.fetch_add(1);
     counted_ = true;
     if (options.max_clients != 0 && others >= options.max_clients) {
-        const auto reason = refusal_reason::clients;
-        return std::make_unique<refused_handshake>(refused_handshake{context_.gate->response(reason), reason});
+        return refusal(context_.gate->response(refusal_reason::clients), refusal_reason::clients);
     }
 
-    if (options.deflate.enabled) {
+    if (upgrades && options.deflate.enabled) {
         auto link = deflate_link::negotiate(request, options.deflate, home_->codecs());
-        if (!link) return std::make_unique<refused_handshake>(refused_handshake{std::move(link.error())});
+        if (!link) return refusal(std::move(link.error()));
         deflate_ = std::move(*link);
     }
 
-    client_facts facts;
     facts.id = id();
     facts.remote_address = remote_address();
     facts.listener = opening_->role->index;
     facts.query_string = request.query_string;
     facts.headers = request.headers;
-    facts.subprotocol = http::select_subprotocol(upgrade->subprotocols, options.subprotocols);
+    facts.credentials = request.credentials;
     state_ = std::make_shared<client_state>(std::move(facts), home_, strand());
     if (deflate_ && deflate_->compresses()) {
         state_->compress_from(options.deflate.threshold, deflate_->shared_window());
     }
-    accept = std::move(upgrade->accept);
     return nullptr;
 }
 
@@ -400,10 +427,15 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
     }
     if (std::exchange(responding_, true)) co_return false;  // refused by the drain meanwhile
     const time_point now = clock::now();
-    machine_.emplace(websocket::role::server, context_.session, now);
-    std::string response = http::switching_protocols_response(
-        accept, state_->subprotocol(), deflate_ ? deflate_->take_response() : std::string{});
-    if (deflate_) machine_->use_deflate(deflate_->make_inflater());
+    std::string response;
+    if (is_stream()) {
+        machine_.emplace(context_.session, now);
+    } else {
+        machine_.emplace(websocket::role::server, context_.session, now);
+        response = http::switching_protocols_response(accept, state_->subprotocol(),
+                                                      deflate_ ? deflate_->take_response() : std::string{});
+        if (deflate_) machine_->use_deflate(deflate_->make_inflater());
+    }
     if (!rest.empty()) machine_->handle(std::move(rest), now);
     home_->add(state_);  // first: who has read the 101 gets every broadcast from then on
     const bool written = co_await write_all(std::move(response));

@@ -18,6 +18,21 @@ namespace {
 
 constexpr auto interval = std::chrono::milliseconds{20};
 
+/// A few bytes into an empty socket: they fit, or nobody is there.
+void send_last(int fd, std::string_view bytes) noexcept {
+    (void)::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ::shutdown(fd, SHUT_WR);
+}
+
+/// By what has come; nothing if that does not tell yet. Whoever has gone is told nothing, as if he spoke a stream.
+std::optional<wire_format> format_at(int fd) noexcept {
+    std::array<std::byte, 4> first;
+    const ssize_t size = ::recv(fd, first.data(), first.size(), MSG_PEEK | MSG_DONTWAIT);
+    if (size > 0) return format_of(bytes_view{first}.first(static_cast<std::size_t>(size)));
+    return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? std::nullopt
+                                                                                   : std::optional{wire_format::stream};
+}
+
 /// Reads what has arrived. False once the peer has ended its side, or has more to say than a request.
 bool discard_input(int fd) noexcept {
     std::array<char, 4096> scratch;
@@ -38,11 +53,10 @@ lingerers::~lingerers() {
     for (const entry& each : entries_) ::close(each.fd);
 }
 
-void lingerers::answer(int fd, std::string_view response, std::size_t most) {
-    // A few bytes into an empty socket: they fit, or nobody is there.
-    (void)::send(fd, response.data(), response.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    ::shutdown(fd, SHUT_WR);
-    const bool waits = discard_input(fd);
+void lingerers::answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most) {
+    if (!format) format = format_at(fd);
+    if (format) send_last(fd, answers.in(*format));
+    const bool waits = !format || discard_input(fd);
     const std::lock_guard lock{mutex_};
     if (!waits || stopped_ || most == 0) {
         ::close(fd);
@@ -54,7 +68,7 @@ void lingerers::answer(int fd, std::string_view response, std::size_t most) {
         entries_.erase(entries_.begin());
     }
     try {
-        entries_.push_back({fd, clock::now() + patience_});
+        entries_.push_back({fd, clock::now() + patience_, format ? nullptr : &answers});
     } catch (...) {
         ::close(fd);
         throw;
@@ -96,7 +110,12 @@ void lingerers::stop() {
 void lingerers::sweep() {
     const time_point now = clock::now();
     const std::lock_guard lock{mutex_};
-    std::erase_if(entries_, [now](const entry& each) {
+    std::erase_if(entries_, [now](entry& each) {
+        if (each.answers != nullptr) {
+            auto format = format_at(each.fd);
+            if (!format && now < each.until) return false;
+            send_last(each.fd, std::exchange(each.answers, nullptr)->in(format.value_or(wire_format::stream)));
+        }
         if (discard_input(each.fd) && now < each.until) return false;
         ::close(each.fd);
         return true;

@@ -5,18 +5,20 @@
 #include <kephas/net/parked.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <kephas/server/refusal_answers.hpp>
+
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
 #include <cstddef>
 #include <mutex>
-#include <string_view>
+#include <optional>
 #include <vector>
 
 namespace kephas {
 
 /// Connections that were refused and answered, until the peer has taken the answer: a descriptor that is closed with
-/// unread input sends a reset, which may take the answer from the peer. They cost a descriptor and 16 bytes each: no read
+/// unread input sends a reset, which may take the answer from the peer. They cost a descriptor and 24 bytes each: no read
 /// is started for them, one timer looks after all.
 /// Concurrency: `answer` and `stop` from any thread.
 class lingerers {
@@ -26,8 +28,9 @@ public:
     lingerers& operator=(const lingerers&) = delete;
     ~lingerers();
 
-    /// Sends `response`, ends our side, and keeps the descriptor for a while; `most` are kept, then the oldest one goes.
-    void answer(int fd, std::string_view response, std::size_t most);
+    /// Sends what fits, ends our side, and keeps the descriptor for a while; `most` are kept, then the oldest one goes.
+    /// Without a `format` the peer's first bytes tell what it is. Lifetime: `answers` stays.
+    void answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most);
     /// Looks after them until `stop`.
     [[nodiscard]] asio::awaitable<void> run();
     void stop();
@@ -37,6 +40,7 @@ private:
     struct entry {
         int fd;
         time_point until;
+        const refusal_answers* answers;  // null once it is answered
     };
     void sweep();
 

@@ -1,9 +1,9 @@
-#include <kephas/net/address.hpp>
+#include <kephas/net/resolve.hpp>
+#include <kephas/net/socket_address.hpp>
 
 #include <kephas/server/listen_address.hpp>
 
 #include <asio/ip/tcp.hpp>
-#include <asio/local/stream_protocol.hpp>
 
 #include <fmt/format.h>
 
@@ -55,17 +55,26 @@ bool is_ip(const asio::generic::stream_protocol::endpoint& endpoint) {
 
 listen_address listen_address::parse(std::string_view text) {
     const std::size_t mark = text.find("://");
-    if (mark == std::string_view::npos) refuse(text, "expected ws[s]://HOST:PORT/PATH, http[s]://HOST:PORT or unix:///FILE");
+    if (mark == std::string_view::npos) refuse(text, "expected ws[s]://HOST:PORT/PATH, http[s]://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///FILE");
     const std::string_view scheme = text.substr(0, mark);
     std::string_view rest = text.substr(mark + 3);
     listen_address address;
     if (scheme == "unix") {
-        if (!rest.starts_with('/')) refuse(text, "the file of a Unix socket is an absolute path");
-        static constexpr std::size_t longest = 107;
-        if (rest.size() > longest) refuse(text, "the path of a Unix socket has at most 107 bytes");
+        if (!rest.starts_with('/') && !rest.starts_with('@')) refuse(text, "the file of a Unix socket is an absolute path");
+        const kephas::address where = kephas::address::parse(text);
         address.what = kind::unix_socket;
-        address.socket_file = rest;
-        address.endpoint = asio::local::stream_protocol::endpoint{std::string{rest}};
+        address.socket_file = where.path;
+        const socket_address end = socket_address::of_unix(where.path);
+        address.endpoint = {end.data(), end.size()};
+        return address;
+    }
+    if (scheme.starts_with("tcp") || scheme.starts_with("tls")) {
+        address.what = kind::commands;
+        address.path.clear();
+        address.where = kephas::address::parse(text);
+        address.tls = address.where.tls;
+        const socket_address end = address_to_bind(address.where);  // says what is wrong with it
+        address.endpoint = {end.data(), end.size()};
         return address;
     }
     const std::size_t slash = std::min(rest.find('/'), rest.size());
@@ -79,7 +88,7 @@ listen_address listen_address::parse(std::string_view text) {
         address.what = kind::http;
         address.path.clear();
     } else {
-        refuse(text, "the scheme is not ws, wss, http, https or unix");
+        refuse(text, "the scheme is not ws, wss, http, https, tcp, tls or unix");
     }
     return address;
 }

@@ -4,6 +4,8 @@
 
 #include <kephas/proto/http/ip_address.hpp>
 
+#include <kephas/net/address.hpp>
+
 #include <asio/generic/stream_protocol.hpp>
 
 #include <optional>
@@ -14,16 +16,18 @@ namespace kephas {
 
 /// One element of `server_options::listen`, understood.
 struct listen_address {
-    enum class kind { websocket, http, unix_socket };
+    enum class kind { websocket, http, commands, unix_socket };
 
     kind what = kind::websocket;
     asio::generic::stream_protocol::endpoint endpoint;
-    bool tls = false;          ///< `wss` and `https`.
+    bool tls = false;          ///< `wss`, `https` and `tls`.
     std::string path = "/ws";  ///< Of WebSocket connections.
     std::string socket_file;   ///< Of a Unix socket.
+    address where{};           ///< Of `tcp` and `tls`: what `endpoint` comes from.
 
-    /// `ws://HOST:PORT/PATH`, `http://HOST:PORT`, the same with `wss` and `https`, or `unix:///FILE`; HOST is an IP
-    /// address (IPv6 in brackets) or `localhost`. Throws `error{errc::invalid_address}` with a text that says what is wrong.
+    /// `ws://HOST:PORT/PATH`, `http://HOST:PORT`, `tcp://HOST:PORT`, the same with `wss`, `https` and `tls`, or `unix:///FILE`
+    /// or `unix://@NAME`; HOST is an IP address (IPv6 in brackets) or `localhost`, for `tcp` and `tls` also nothing, which is
+    /// all addresses. Throws `error{errc::invalid_address}` with a text that says what is wrong.
     [[nodiscard]] static listen_address parse(std::string_view text);
 };
 

@@ -17,6 +17,8 @@
 
 namespace kephas {
 
+struct server_options;
+
 /// One socket that listens, and what its connections are for. Concurrency: as of `acceptor`.
 class listener {
 public:
@@ -26,20 +28,21 @@ public:
 
     /// Binds and listens. Throws `error`.
     /// `index`: its place in `server_options::listen`.
-    listener(const asio::any_io_executor& executor, const listen_address& address, bool files, std::size_t index);
+    listener(const asio::any_io_executor& executor, const listen_address& address, const server_options& options,
+             std::size_t index);
 
     /// Accepts until `stop()`: `acceptor::accept`.
     [[nodiscard]] asio::awaitable<void> accept(accepted_handler accepted, logger log,
                                                acceptor::accept_function take = acceptor::accept_one);
-    void stop() { acceptor_.stop(); }
+    void stop() { acceptor_->stop(); }
 
-    [[nodiscard]] const protocol::endpoint& endpoint() const noexcept { return acceptor_.endpoint(); }
+    [[nodiscard]] const protocol::endpoint& endpoint() const noexcept { return acceptor_->endpoint(); }
     [[nodiscard]] std::string url() const;
     [[nodiscard]] const listener_role& role() const noexcept { return *role_; }
-    [[nodiscard]] asio::any_io_executor executor() { return acceptor_.executor(); }
+    [[nodiscard]] asio::any_io_executor executor() { return acceptor_->executor(); }
 
 private:
-    acceptor acceptor_;
+    std::unique_ptr<acceptor> acceptor_;
     std::shared_ptr<const listener_role> role_;
     listen_address::kind kind_;
 };

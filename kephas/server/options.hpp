@@ -9,6 +9,7 @@
 #include <kephas/proto/websocket/deflate_options.hpp>
 
 #include <kephas/net/tls_options.hpp>
+#include <kephas/net/unix_socket_file.hpp>
 
 #include <kephas/server/connection_limits.hpp>
 #include <kephas/server/stderr_sink.hpp>
@@ -64,13 +65,15 @@ struct drain_options {
 
 /// Everything about a server that can be set. Zero disables a timeout, a rate or an interval; sizes are in bytes.
 struct server_options {
-    /// `ws://HOST:PORT/PATH` (WebSocket, `/health`), `http://HOST:PORT` (files, `/health`), `unix:///PATH` (WebSocket
-    /// at `/ws`); `wss://` and `https://` are the same over TLS and need `tls.certificates`. Port 0 takes a free one; `server::port()` tells which.
+    /// `ws://HOST:PORT/PATH` (WebSocket, `/health`), `http://HOST:PORT` (files, `/health`), `tcp://HOST:PORT` (commands, each
+    /// behind its length), `unix:///PATH` or `unix://@NAME` (commands, and WebSocket at `/ws`); `wss://`, `https://` and
+    /// `tls://` are the same over TLS and need `tls.certificates`. Port 0 takes a free one; `server::port()` tells which.
     std::vector<std::string> listen = {"ws://0.0.0.0:8080/ws"};
+    unix_socket_access unix_access{};            ///< Mode, 0770 by default, and group of the files of Unix sockets.
     tls_options tls{};                           ///< Certificates, and what is asked of the clients.
     origin_policy origins = same_origin();       ///< Which web pages may connect.
     rate_limit_options rate_limit{};             ///< Data messages of a client; beyond it: 1008.
-    rate_limit_options control_rate_limit{};     ///< Its pings, pongs and close frames; beyond it: 1008.
+    rate_limit_options control_rate_limit{};     ///< Its pings, pongs and keep-alives; beyond it: 1008.
     std::size_t max_binary_payload = 10 * 1024 * 1024;  ///< Of a command, without its id. Decided at the header: 1009.
     std::size_t max_text_message = 512 * 1024;          ///< The same for text.
     std::size_t max_json_message = 512 * 1024;          ///< JSON on either opcode. More: -32600.
@@ -79,7 +82,8 @@ struct server_options {
     std::uint32_t max_empty_fragments = 1'024;            ///< In a row; beyond it: 1008.
     std::size_t max_head = 15'000;                      ///< The head of an HTTP request; beyond it: 431. At most 15 KiB.
     std::size_t max_headers = 100;                      ///< Its header lines; beyond it: 431. At most 500.
-    std::size_t max_clients = 0;                        ///< WebSocket connections; beyond it: 503. Zero: no limit.
+    std::size_t max_clients = 0;                        ///< WebSocket connections and streams of commands; beyond it: 503, or 1013.
+                                                        ///< Zero: no limit.
     connection_limits connections{};                    ///< Of any kind.
     /// Proxies whose `X-Forwarded-For` tells the address of the client, which is then what `remote_address` says and what
     /// the limits per address count: addresses, networks ("10.0.0.0/8"), and "unix" for the peers of Unix sockets.
@@ -93,7 +97,9 @@ struct server_options {
     std::size_t outbox_budget = 256 * 1024 * 1024;
     duration handshake_timeout = std::chrono::seconds{10};
     duration on_connect_timeout = std::chrono::seconds{10};
-    duration read_timeout = std::chrono::seconds{60};     ///< Renewed by any bytes.
+    /// Renewed by any bytes. Streams of commands may be silent: there, it is about how long it takes the kernel to find out
+    /// that a peer has vanished (TCP keep-alive).
+    duration read_timeout = std::chrono::seconds{60};
     duration write_timeout = std::chrono::seconds{10};    ///< Without progress: 3008 "slow consumer".
     duration message_timeout = std::chrono::seconds{60};  ///< For one unfinished message, plus 1 s per 16 KiB of it.
     duration ping_interval = std::chrono::seconds{54};

@@ -139,11 +139,11 @@ bool outbox::let_wakes_go() noexcept {
     return true;
 }
 
-void outbox::put_back(bytes_view frames, std::size_t written) {
+void outbox::put_back(bytes_view frames, std::size_t written, wire_format format) {
     const std::lock_guard lock{mutex_};
     flushing_.store(false, std::memory_order_relaxed);
     queue_.written(0);
-    queue_.put_back(frames, written);
+    queue_.put_back(frames, written, format);
     note_idle_locked();
 }
 

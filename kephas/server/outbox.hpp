@@ -76,7 +76,7 @@ public:
     [[nodiscard]] bool idle() const noexcept { return idle_.load(std::memory_order_acquire); }
     /// In the place of `written`, if frames that were to leave past the queue have not: what is left of them, as in
     /// `outbound_queue`.
-    void put_back(bytes_view frames, std::size_t written);
+    void put_back(bytes_view frames, std::size_t written, wire_format format);
     [[nodiscard]] std::size_t gather(std::span<bytes_view> out, mutable_bytes scratch);
     struct progress {
         std::size_t still_queued = 0;

@@ -27,7 +27,7 @@ std::optional<outbound_frame> rpc_batch::take_locked() {
     if (!reply_.complete() || std::exchange(taken_, true)) return std::nullopt;
     std::string text = reply_.take();
     if (text.empty()) return std::nullopt;
-    return make_rpc_reply(opcode_, command_jsonrpc, payload{std::move(text)});
+    return make_rpc_reply(format_, opcode_, command_jsonrpc, payload{std::move(text)});
 }
 
 }  // namespace kephas

@@ -15,7 +15,8 @@ namespace kephas {
 /// Concurrency: any thread.
 class rpc_batch {
 public:
-    rpc_batch(const jsonrpc::document& asked, websocket::opcode op) : reply_{asked}, opcode_{op} {}
+    rpc_batch(const jsonrpc::document& asked, websocket::opcode op, wire_format format)
+        : reply_{asked}, opcode_{op}, format_{format} {}
 
     [[nodiscard]] std::optional<outbound_frame> set_result(std::size_t slot, const json& result);
     [[nodiscard]] std::optional<outbound_frame> set_error(std::size_t slot, const jsonrpc::error_object& error);
@@ -28,6 +29,7 @@ private:
     std::mutex mutex_;
     jsonrpc::batch_reply reply_;
     websocket::opcode opcode_;
+    wire_format format_;
     bool taken_ = false;
 };
 

@@ -179,20 +179,20 @@ std::optional<outbound_frame> runner::answer_command(request_state& state, const
     const job& work = *state.work;
     if (!failure) {
         if (!state.reply) return std::nullopt;
-        return make_frame(work.opcode, work.command, std::move(*state.reply));
+        return make_frame(state.from->format(), work.opcode, work.command, std::move(*state.reply));
     }
     const client_state& to = *state.from;
     const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);
     if (!work.command) {
         // Binary without a command id is a foreign protocol, which has no place for an error of ours.
         if (!to.alive() || work.opcode == websocket::opcode::binary) return std::nullopt;
-        return make_text(payload{jsonrpc::encode_error_event("handler_error", error.message)});
+        return make_text(to.format(), payload{jsonrpc::encode_error_event("handler_error", error.message)});
     }
     if (to.options().command_errors == error_replies::same_channel) {
-        return make_command(*work.command, payload{error.message});
+        return make_command(to.format(), *work.command, payload{error.message});
     }
     const auto id = static_cast<std::uint32_t>(*work.command);
-    return make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)});
+    return make_command(to.format(), command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)});
 }
 
 bool runner::take_result(const request_state& state, job_source& source) {
@@ -212,13 +212,13 @@ std::optional<outbound_frame> runner::answer_rpc(request_state& state, const std
         const jsonrpc::error_object error = home_.account(failure, timed_out_, *state.from);
         if (call.batch) return call.batch->set_error(call.slot, error);
         if (call.request.is_notification()) return std::nullopt;
-        return make_rpc_error(work.opcode, *call.request.id, error, state.from->options());
+        return make_rpc_error(state.from->format(), work.opcode, *call.request.id, error, state.from->options());
     }
     if (call.batch) return call.batch->set_result(call.slot, state.result);
     if (result_.size() <= outbound_queue::copy_threshold) {
-        return make_frame(work.opcode, work.command, payload::copy(result_));
+        return make_frame(state.from->format(), work.opcode, work.command, payload::copy(result_));
     }
-    return make_frame(work.opcode, work.command, payload{std::move(result_)});
+    return make_frame(state.from->format(), work.opcode, work.command, payload{std::move(result_)});
 }
 
 }  // namespace kephas

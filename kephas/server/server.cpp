@@ -37,6 +37,16 @@ const std::string& answer_to_plain_http() {
     return text;
 }
 
+const std::shared_ptr<const listener_role>& role_of_commands() {
+    static const auto role = [] {
+        auto made = std::make_shared<listener_role>();
+        made->speaks = listener_role::language::commands;
+        made->path.clear();
+        return std::shared_ptr<const listener_role>{std::move(made)};
+    }();
+    return role;
+}
+
 }  // namespace
 
 server::implementation::implementation(std::shared_ptr<const kephas::routes> routes, server_options options,
@@ -126,7 +136,7 @@ void server::implementation::listen() {
     std::vector<std::unique_ptr<listener>> bound;
     for (const std::string& text : options.listen) {
         asio::any_io_executor executor = owned() ? executor_ : strands_();
-        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), !options.files.empty(), bound.size()));
+        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), options, bound.size()));
     }
     {
         const std::lock_guard lock{mutex_};  // others may be asking for the port
@@ -278,9 +288,14 @@ bool server::implementation::let_in(owned_fd& fd, const listener_role& role, con
     gate.refused(*refused, known ? known->to_string() : "unix", now);
     if (role.tls) return false;  // an answer that it could read would need a handshake, and cost more than it is worth
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
-    context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
-    lingerers_->answer(fd.release(), gate.ready_made(*refused), gate.most_lingering());
+    std::optional<wire_format> format;
+    if (role.speaks == listener_role::language::commands) format = wire_format::stream;
+    if (role.speaks == listener_role::language::http) {
+        format = wire_format::websocket;
+        const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
+        context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
+    }
+    lingerers_->answer(fd.release(), gate.ready_made(*refused), format, gate.most_lingering());
     return false;
 }
 
@@ -302,7 +317,11 @@ void server::implementation::attach(asio::generic::stream_protocol::socket::nati
             (void)owned_socket.release();  // `assign` takes it only when it succeeds
             transport = make_socket_stream(std::move(socket));
         }
-        if (role->tls) transport = make_tls_stream(std::move(transport), certificates_->current(), answer_to_plain_http());
+        if (role->tls) {
+            const bool http = role->speaks == listener_role::language::http;
+            transport = make_tls_stream(std::move(transport), certificates_->current(),
+                                        http ? std::string_view{answer_to_plain_http()} : std::string_view{});
+        }
         return transport;
     };
     attach(make, role, std::move(place));
@@ -452,6 +471,17 @@ void server::attach(asio::generic::stream_protocol::socket socket) {
     static const auto role = std::make_shared<const listener_role>();
     implementation_->attach(socket.release(), protocol, role);
 }
+
+void server::attach_commands(asio::ip::tcp::socket socket) {
+    attach_commands(asio::generic::stream_protocol::socket{std::move(socket)});
+}
+
+void server::attach_commands(asio::generic::stream_protocol::socket socket) {
+    const asio::generic::stream_protocol protocol = socket.local_endpoint().protocol();
+    implementation_->attach(socket.release(), protocol, role_of_commands());
+}
+
+void server::attach_commands(const stream_factory& make) { implementation_->attach(make, role_of_commands()); }
 
 certificate_reload server::reload_certificates() { return implementation_->reload_certificates(); }
 

@@ -78,6 +78,11 @@ public:
     /// happen. WebSocket connections are opened at `path`.
     /// Errors: what `make` throws; `errc::overloaded` beyond a limit on connections.
     void attach(const stream_factory& make, std::string path = "/ws");
+    /// The same for connections that carry commands, each behind its length, as those of a `tcp://` listener do. Beyond a
+    /// limit they get a goodbye.
+    void attach_commands(asio::ip::tcp::socket socket);
+    void attach_commands(asio::generic::stream_protocol::socket socket);
+    void attach_commands(const stream_factory& make);
 
     /// Has new connections use the certificates that the files hold now, if they are valid and fit together; otherwise
     /// those before stay in use, which is logged and returned. Open connections go on as they are. Without a call it

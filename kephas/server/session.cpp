@@ -1,7 +1,7 @@
 // The connection while it is open: what it reads, and in which order things happen.
 #include <kephas/base/uninitialised.hpp>
 
-#include <kephas/proto/websocket/encoder.hpp>
+#include <kephas/proto/session/close_message.hpp>
 
 #include <kephas/server/session.hpp>
 
@@ -94,7 +94,7 @@ void session::received(read_buffer& buffer, std::size_t size, std::error_code ec
     } else {
         if (size == 0) {
             input_ended_ = is_end(ec);
-            machine_->handle_eof();
+            machine_->handle_eof(!ec || ec == asio::error::eof);
         } else if (buffer.direct.empty()) {
             machine_->handle(buffer.slab.sub(0, size), now);
         } else {
@@ -109,7 +109,7 @@ void session::received(read_buffer& buffer, std::size_t size, std::error_code ec
 class session::direct_replies {
 public:
     explicit direct_replies(session& self) noexcept
-        : self_{self}, run_{memory_.value, self.context_.options->outbox.max_messages} {
+        : self_{self}, run_{memory_.value, self.context_.options->outbox.max_messages, self.machine_->format()} {
         if (self_.state_ && !self_.deflate_) self_.replies_ = &run_;
     }
     direct_replies(const direct_replies&) = delete;
@@ -118,7 +118,7 @@ public:
         self_.replies_ = nullptr;
         if (run_.empty()) return;
         try {
-            self_.state_->out().put_back(run_.bytes(), 0);
+            self_.state_->out().put_back(run_.bytes(), 0, self_.state_->format());
         } catch (...) {
             self_.broken();
         }
@@ -194,13 +194,13 @@ void session::process(time_point now) {
 
 bool session::take_controls() {
     bool any = false;
-    std::array<std::byte, websocket::max_control_frame> buffer;
+    std::array<std::byte, max_close_message> buffer;
     // The answer to a close frame waits for nothing: there is always room for it, and no event comes after it.
     while (!held_ || held_->control.empty() || machine_->close_was_received()) {
         const std::size_t size = machine_->poll_control(buffer);
         if (size == 0) break;
         const bytes_view frame = bytes_view{buffer}.first(size);
-        const bool is_close = (frame[0] & std::byte{0x0F}) == static_cast<std::byte>(websocket::opcode::close);
+        const bool is_close = machine_->close_was_received();  // then it is the last one
         if (is_close) {
             state_->out().close(frame);  // the answer to theirs, behind what is queued
         } else if (!state_->out().push_control(frame)) {

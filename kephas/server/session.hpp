@@ -45,6 +45,12 @@ protected:
 struct listener_role {
     std::uint16_t index = attached_listener;  ///< In `server_options::listen`.
     mutable std::atomic<std::uint64_t> accepted{0};
+    enum class language : std::uint8_t {
+        http,      ///< Requests, among them those that open a WebSocket connection.
+        commands,  ///< Commands, each behind its length.
+        either,    ///< The first four bytes tell: "GET " would be the length of more than a gigabyte.
+    };
+    language speaks = language::http;
     std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
     bool files = false;        ///< Whether files are served.
     bool tls = false;          ///< Whether its connections speak TLS.
@@ -105,6 +111,7 @@ private:
         std::shared_ptr<const listener_role> role;
         std::string forwarded;  // the address behind a proxy
         std::optional<uuid> id;  // once somebody has asked
+        wire_format format = wire_format::websocket;
     };
     /// What one read brought for serial routes, and where its payloads are copied that must leave the read buffer.
     struct serial_jobs {
@@ -124,6 +131,8 @@ private:
     void begun() noexcept;
     [[nodiscard]] asio::awaitable<bool> open();
     [[nodiscard]] asio::awaitable<bool> read_request(http::request& request, slice& rest);
+    void note_failed_read(std::error_code why);
+    [[nodiscard]] bool is_stream() const noexcept { return opening_ && opening_->format == wire_format::stream; }
     /// Finds out whose connection it is, if a proxy knows.
     [[nodiscard]] std::optional<refusal_reason> identify(const http::request& request);
     [[nodiscard]] std::string remote_address() const;
@@ -149,6 +158,12 @@ private:
     [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
                                                                    bool cancellable = true);
     [[nodiscard]] asio::awaitable<void> connect();
+
+    // the opening of a stream of commands (stream_opening.cpp)
+    [[nodiscard]] asio::awaitable<bool> find_language(slice& first);
+    [[nodiscard]] asio::awaitable<bool> finish_tls(slice& first);
+    [[nodiscard]] asio::awaitable<bool> open_stream(slice first);
+    [[nodiscard]] asio::awaitable<void> say_refused(const http::response& why);
 
     // the open connection (session.cpp)
     [[nodiscard]] driver serve();
@@ -198,6 +213,7 @@ private:
     void lost();
     void write_failed(time_point now);
     void departing(time_point now);
+    void end_sending() noexcept;
     void cut_off() noexcept;
     /// Whether the peer has ended its side. A stream of the program's may leave `ec` empty for that. WebSocket messages and
     /// HTTP requests say themselves where they end, and many peers send no close_notify: truncated is no worse.
@@ -251,6 +267,7 @@ private:
     bool write_failed_ : 1 = false;  // only reading goes on
     bool input_ended_ : 1 = false;   // the peer's side has ended before ours
     bool acknowledged_ : 1 = false;  // all of it, and nothing is written any more
+    bool lingering_ : 1 = false;     // the peer has the time to take it
     bool reading_paused_ : 1 = false;
     bool driver_paused_ : 1 = false;  // the driver waits for a change
     std::uint32_t messages_ = 0;     // not yet counted in the shard, as the next one

@@ -72,9 +72,9 @@ void session::dispatch_binary(slice&& message) {
         const auto id = static_cast<std::uint32_t>(command->id);
         const jsonrpc::error_object error{jsonrpc::method_not_found_code, "unknown command", {}};
         if (context_.options->command_errors == error_replies::same_channel) {
-            return send_now(make_command(command->id, payload{error.message}));
+            return send_now(make_command(state_->format(), command->id, payload{error.message}));
         }
-        return send_now(make_command(command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)}));
+        return send_now(make_command(state_->format(), command_jsonrpc_error, payload{jsonrpc::encode_command_error(id, error)}));
     }
     submit(*target, websocket::opcode::binary, command->id, std::move(message));
 }
@@ -92,9 +92,9 @@ void session::dispatch_text(slice&& message) {
     }
     if (table.fallback_text_) return hand_over(*table.fallback_text_);
     if (const auto* unknown = std::get_if<jsonrpc::unknown_text>(&kind)) {
-        return send_now(make_text(payload{jsonrpc::encode_error_event(unknown->code, unknown->message)}));
+        return send_now(make_text(state_->format(), payload{jsonrpc::encode_error_event(unknown->code, unknown->message)}));
     }
-    send_now(make_text(payload{jsonrpc::encode_error_event("unknown_event", "nothing here handles events")}));
+    send_now(make_text(state_->format(), payload{jsonrpc::encode_error_event("unknown_event", "nothing here handles events")}));
 }
 
 void session::dispatch_document(jsonrpc::document document, websocket::opcode op, const slice& message) {
@@ -103,11 +103,11 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
 
     std::shared_ptr<rpc_batch> batch;
     if (document.batch) {
-        batch = std::make_shared<rpc_batch>(document, op);
+        batch = std::make_shared<rpc_batch>(document, op, state_->format());
         // Nothing in it waits for an answer of ours, but there may be notifications and answers to our own calls.
         if (auto frame = batch->answered_from_the_start()) send_now(std::move(*frame));
     } else if (const auto* const invalid = std::get_if<jsonrpc::invalid_request_message>(&document.messages.front())) {
-        send_now(make_rpc_error(op, invalid->id, invalid->error, *context_.options));
+        send_now(make_rpc_error(state_->format(), op, invalid->id, invalid->error, *context_.options));
     }
     std::size_t cost = message.size();  // held once for the whole text
     for (std::size_t slot = 0; slot < document.messages.size(); ++slot) {
@@ -121,7 +121,7 @@ void session::dispatch_document(jsonrpc::document document, websocket::opcode op
             if (batch) {
                 if (auto frame = batch->set_error(slot, error)) send_now(std::move(*frame));
             } else if (request->id) {
-                send_now(make_rpc_error(op, *request->id, error, *context_.options));
+                send_now(make_rpc_error(state_->format(), op, *request->id, error, *context_.options));
             }
             continue;
         }

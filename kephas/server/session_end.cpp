@@ -1,5 +1,5 @@
 // How a connection ends.
-#include <kephas/proto/websocket/encoder.hpp>
+#include <kephas/proto/session/close_message.hpp>
 
 #include <kephas/server/session.hpp>
 
@@ -63,8 +63,8 @@ void session::check_end_requests(time_point now) {
 
 void session::fail(close_code code, std::string_view reason, close_initiator initiator, bool send_close) {
     if (phase_ == phase::ending) return;
-    std::array<std::byte, websocket::max_control_frame> frame;
-    const std::size_t size = send_close ? websocket::encode_close(frame, code, reason) : 0;
+    std::array<std::byte, max_close_message> frame;
+    const std::size_t size = send_close ? encode_close_message(frame, state_->format(), code, reason) : 0;
     state_->out().fail(bytes_view{frame}.first(size));
     close_info info{code, std::string{reason}, initiator, false};
     const auto request = state_->end_requested();
@@ -125,18 +125,25 @@ void session::begin_end(close_info info, bool at_once) {
     if (at_once) {
         finished_ = true;
         cut_off();
+    } else if (send_ended_) {  // our goodbye has left before
+        advance_end(clock::now());
     } else {
         flush(clock::now());
     }
     notify_change();
 }
 
+void session::end_sending() noexcept {
+    if (!std::exchange(send_ended_, true)) stream_->shutdown_send();
+}
+
 void session::advance_end(time_point now) {
     // Once our close frame is out, the peer gets some time to take it and to end the stream: a socket that is closed
     // with unread input sends a reset, which may take the close frame from the peer (RFC 6455 7.1.1).
     if (finished_ || !state_->out().empty()) return;
-    if (!std::exchange(send_ended_, true)) {
-        stream_->shutdown_send();
+    end_sending();
+    if (!lingering_) {
+        lingering_ = true;
         const duration limit = context_.options->linger_timeout;
         if (limit <= duration::zero()) {  // no wait: what is on its way leaves in order
             finished_ = true;
@@ -181,11 +188,10 @@ void session::request_cut() {
 void session::refuse_handshake() {
     if (!begin_response(http::status_code::service_unavailable)) return;
     count_refusal(refusal_reason::draining);
-    const bytes_view part[] = {as_bytes(context_.gate->ready_made(refusal_reason::draining))};
+    const bytes_view part[] = {as_bytes(context_.gate->ready_made(refusal_reason::draining).in(opening_->format))};
     std::error_code ignored;
     (void)stream_->write_some(part, ignored);  // a few bytes into an empty socket: they fit, or nobody is there
-    send_ended_ = true;
-    stream_->shutdown_send();
+    end_sending();
     const duration limit = std::min(context_.options->linger_timeout, duration{std::chrono::milliseconds{200}});
     if (limit <= duration::zero()) return stream_->close();
     deadline_ = std::min(deadline_, clock::now() + limit);

@@ -38,7 +38,10 @@ void session::flush(time_point now) {
         state_->counted().sent(size);
         const outbox::progress progress = note_written(size, queued);
         machine_->handle_write_progress(size, progress.still_queued, now);
-        if (progress.close_written && !std::exchange(close_noted_, true)) machine_->close_sent(now);
+        if (progress.close_written && !std::exchange(close_noted_, true)) {
+            machine_->close_sent(now);
+            if (machine_->format() == wire_format::stream) end_sending();  // the peer reads to the end, and then ends its side
+        }
         if (ec == asio::error::would_block) {
             write_blocked_ = true;
             stream_->wait_writable([weak = weak_from_this()](std::error_code failed) {
@@ -75,7 +78,7 @@ outbox::progress session::note_written(std::size_t size, bool queued) {
         replies_->clear();
         size -= taken;
         if (whole < all.size()) {
-            out.put_back(all.subspan(whole), taken - whole);
+            out.put_back(all.subspan(whole), taken - whole, state_->format());
             return {out.bytes(), false};
         }
     }
@@ -118,7 +121,7 @@ bool session::send_past_outbox(bytes_view frame) noexcept {
             home_->count(&traffic_counters::direct_messages, 1);
             home_->count(&traffic_counters::direct_bytes, size);
         } else {
-            out.put_back(frame, size);
+            out.put_back(frame, size, state_->format());
             state_->wake();
         }
         return true;

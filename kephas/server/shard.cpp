@@ -94,6 +94,7 @@ void shard::add(std::shared_ptr<client_state> client) {
     if (!added) return in_order_.pop_back();  // two with the same random id
     fresh.set_place(in_order_.size() - 1);
     ++shared_windows_[fresh.shared_window()];
+    formats_[static_cast<std::size_t>(fresh.format())].fetch_add(1, std::memory_order_relaxed);
 }
 
 void shard::remove(const uuid& id) {
@@ -101,6 +102,7 @@ void shard::remove(const uuid& id) {
     const auto client = clients_.find(id);
     if (client == clients_.end()) return;
     --shared_windows_[(*client)->shared_window()];
+    formats_[static_cast<std::size_t>((*client)->format())].fetch_sub(1, std::memory_order_relaxed);
     const std::size_t place = (*client)->place();
     in_order_[place] = in_order_.back();
     in_order_[place]->set_place(place);
@@ -167,6 +169,14 @@ unsigned shard::shared_windows() const {
     unsigned bits = 0;
     for (std::size_t window = 1; window < shared_windows_.size(); ++window) {
         if (shared_windows_[window] > 0) bits |= 1U << window;
+    }
+    return bits;
+}
+
+unsigned shard::formats() const noexcept {
+    unsigned bits = 0;
+    for (std::size_t format = 0; format < formats_.size(); ++format) {
+        if (formats_[format].load(std::memory_order_relaxed) > 0) bits |= 1U << format;
     }
     return bits;
 }

@@ -94,6 +94,8 @@ public:
     [[nodiscard]] std::size_t size() const;
     /// Bit n is set if there are clients whose `shared_window()` is n.
     [[nodiscard]] unsigned shared_windows() const;
+    /// Bit n is set if there are clients whose wire format has that number.
+    [[nodiscard]] unsigned formats() const noexcept;
     /// Calls `visit` for each client, with the registry locked, except on the thread that alone changes it: it must not block,
     /// add or remove.
     void for_each(const std::function<void(client_state&)>& visit) const;
@@ -172,6 +174,7 @@ private:
     std::vector<kephas::traffic> forgotten_traffic_;  // by `slot_of`
     bool stopped_ = false;
     std::array<std::uint32_t, 16> shared_windows_{};  // how many of them have each
+    std::array<std::atomic<std::uint32_t>, wire_format_count> formats_{};  // changed with the registry locked
 };
 
 }  // namespace kephas

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kephas/base/peer_credentials.hpp>
 #include <kephas/base/tls_info.hpp>
 
 #include <kephas/proto/http/header.hpp>
@@ -23,6 +24,7 @@ struct request {
     std::vector<http::header> headers{};
     std::uint64_t content_length = 0;
     std::optional<tls_info> tls{};  ///< What TLS has agreed on, the client's certificate among it; nothing without TLS.
+    std::optional<peer_credentials> credentials{};  ///< Who has opened the Unix socket on which it came; nothing on others.
 
     /// The value of the header of that name, in any case of letters.
     /// Lifetime: a view into `headers`.
