@@ -122,6 +122,12 @@ server_stats collect_stats(const server_context& context, const client_registry&
         stats.deflated_bytes += compressed->bytes;
         stats.deflated_to_bytes += compressed->to_bytes;
     }
+    stats.datagrams_answered = context.datagrams.answered;
+    stats.datagrams_unanswered = context.datagrams.unanswered;
+    stats.datagrams_malformed = context.datagrams.malformed;
+    stats.datagrams_rate_limited = context.datagrams.rate_limited;
+    stats.datagrams_overloaded = context.datagrams.overloaded;
+    stats.datagrams_received = context.datagrams.received;
     const std::uint64_t jobs = collect_shards(stats, registry);
     stats.handlers_queued = difference(jobs, stats.handlers_started);
     return stats;

@@ -5,6 +5,7 @@
 #include <kephas/proto/command/frame.hpp>
 #include <kephas/proto/json/value.hpp>
 #include <kephas/proto/jsonrpc/message.hpp>
+#include <kephas/proto/session/outbound_queue.hpp>
 #include <kephas/proto/websocket/opcode.hpp>
 
 #include <asio/awaitable.hpp>
@@ -129,6 +130,8 @@ public:
                                           bytes_view /*body*/) noexcept {
         return false;
     }
+    /// Takes an answer that did not leave at once, where its client's outbox is not the place for it. False: it is.
+    [[nodiscard]] virtual bool take_answer(outbound_frame&& /*frame*/, bool /*is_error*/) { return false; }
 };
 
 }  // namespace kephas

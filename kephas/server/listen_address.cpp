@@ -68,6 +68,12 @@ listen_address listen_address::parse(std::string_view text) {
         address.endpoint = {end.data(), end.size()};
         return address;
     }
+    if (scheme.starts_with("udp") || scheme == "unixgram") {
+        address.what = kind::datagrams;
+        address.path.clear();
+        address.where = kephas::address::parse(text);
+        return address;
+    }
     if (scheme.starts_with("tcp") || scheme.starts_with("tls")) {
         address.what = kind::commands;
         address.path.clear();
@@ -88,7 +94,7 @@ listen_address listen_address::parse(std::string_view text) {
         address.what = kind::http;
         address.path.clear();
     } else {
-        refuse(text, "the scheme is not ws, wss, http, https, tcp, tls or unix");
+        refuse(text, "the scheme is not ws, wss, http, https, tcp, tls, udp, unix or unixgram");
     }
     return address;
 }
@@ -96,7 +102,14 @@ listen_address listen_address::parse(std::string_view text) {
 std::optional<http::ip_address> peer_address(int fd) {
     sockaddr_storage storage{};
     socklen_t size = sizeof(storage);
-    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return http::ip_address::v4(0);  // it has gone
+    auto* const end = reinterpret_cast<sockaddr*>(&storage);
+    if (::getpeername(fd, end, &size) != 0) return http::ip_address::v4(0);  // it has gone
+    return ip_address_of(end, size);
+}
+
+std::optional<http::ip_address> ip_address_of(const sockaddr* end, std::size_t size) noexcept {
+    sockaddr_storage storage{};
+    std::memcpy(&storage, end, std::min(size, sizeof(storage)));
     if (storage.ss_family == AF_INET) {
         sockaddr_in v4{};
         std::memcpy(&v4, &storage, sizeof(v4));

@@ -54,6 +54,7 @@ std::string listener::url() const {
         case listen_address::kind::websocket: return fmt::format("ws{}://{}{}", secure, to_string(endpoint()), role_->path);
         case listen_address::kind::http: return fmt::format("http{}://{}", secure, to_string(endpoint()));
         case listen_address::kind::commands: return fmt::format("{}://{}", role_->tls ? "tls" : "tcp", to_string(endpoint()));
+        case listen_address::kind::datagrams:
         case listen_address::kind::unix_socket: break;
     }
     return fmt::format("unix://{}", to_string(endpoint()));

@@ -12,6 +12,7 @@
 #include <kephas/net/unix_socket_file.hpp>
 
 #include <kephas/server/connection_limits.hpp>
+#include <kephas/server/datagram_limits.hpp>
 #include <kephas/server/stderr_sink.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -67,7 +68,9 @@ struct drain_options {
 struct server_options {
     /// `ws://HOST:PORT/PATH` (WebSocket, `/health`), `http://HOST:PORT` (files, `/health`), `tcp://HOST:PORT` (commands, each
     /// behind its length), `unix:///PATH` or `unix://@NAME` (commands, and WebSocket at `/ws`); `wss://`, `https://` and
-    /// `tls://` are the same over TLS and need `tls.certificates`. Port 0 takes a free one; `server::port()` tells which.
+    /// `tls://` are the same over TLS and need `tls.certificates`. `udp://HOST:PORT` and `unixgram:///PATH` take a command in each
+    /// datagram, and answer it with one: there are no clients, and `authorize` is not asked.
+    /// Port 0 takes a free one; `server::port()` and `server::endpoints()` tell which.
     std::vector<std::string> listen = {"ws://0.0.0.0:8080/ws"};
     unix_socket_access unix_access{};            ///< Mode, 0770 by default, and group of the files of Unix sockets.
     tls_options tls{};                           ///< Certificates, and what is asked of the clients.
@@ -85,6 +88,7 @@ struct server_options {
     std::size_t max_clients = 0;                        ///< WebSocket connections and streams of commands; beyond it: 503, or 1013.
                                                         ///< Zero: no limit.
     connection_limits connections{};                    ///< Of any kind.
+    datagram_limits datagrams{};                        ///< Of `udp://` and `unixgram://` listeners.
     /// Proxies whose `X-Forwarded-For` tells the address of the client, which is then what `remote_address` says and what
     /// the limits per address count: addresses, networks ("10.0.0.0/8"), and "unix" for the peers of Unix sockets.
     std::vector<std::string> trusted_proxies{};

@@ -74,8 +74,10 @@ public:
         return number < small_ids_.size() ? small_ids_[number] : other_command(id);
     }
     [[nodiscard]] const route* method(std::string_view name) const noexcept;
+    [[nodiscard]] bool has_authorize() const noexcept { return static_cast<bool>(authorize_); }
 
 private:
+    friend class datagram_listener;
     friend class router;
     friend class runner;
     friend class session;

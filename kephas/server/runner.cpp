@@ -133,6 +133,8 @@ asio::awaitable<void> runner::run() {
                 if (work.rpc && !failure) answered = take_result(state, source);
                 if (!answered) {
                     auto reply = answer(state, failure);
+                    const bool is_error = failure && !(work.rpc && work.rpc->batch);
+                    if (reply && source.take_answer(std::move(*reply), is_error)) reply.reset();
                     if (reply && from.out().push(std::move(*reply), overflow_policy::wait) == send_status::full) {
                         (void)co_await from.out().push_when_room(std::move(*reply));
                     }

@@ -127,20 +127,36 @@ void server::implementation::make_handlers(asio::any_io_executor executor, stran
 }
 
 void server::implementation::listen() {
-    if (!listeners_.empty()) return;
+    if (!listeners_.empty() || !datagrams_.empty()) return;
     const server_options& options = *context_.options;
     std::shared_ptr<certificate_keeper> certificates;
     if (!options.tls.certificates.empty()) {
         certificates = std::make_shared<certificate_keeper>(options.tls, context_.counters.certificates, context_.log);
     }
     std::vector<std::unique_ptr<listener>> bound;
+    std::vector<std::shared_ptr<datagram_listener>> datagrams;
+    std::vector<std::string> endpoints;
+    std::random_device random;
     for (const std::string& text : options.listen) {
-        asio::any_io_executor executor = owned() ? executor_ : strands_();
-        bound.push_back(std::make_unique<listener>(executor, listen_address::parse(text), options, bound.size()));
+        const listen_address address = listen_address::parse(text);
+        const std::size_t index = endpoints.size();
+        if (address.what == listen_address::kind::datagrams) {
+            const auto& home = registry_->shards[datagrams.size() % registry_->shards.size()];
+            asio::any_io_executor executor = owned() ? home->executor() : strands_();
+            const std::uint64_t seed = std::uint64_t{random()} << 32U | random();
+            datagrams.push_back(std::make_shared<datagram_listener>(context_, home, executor, address.where, seed));
+            endpoints.push_back(datagrams.back()->endpoint());
+        } else {
+            asio::any_io_executor executor = owned() ? executor_ : strands_();
+            bound.push_back(std::make_unique<listener>(executor, address, options, index));
+            endpoints.push_back(to_string(bound.back()->endpoint()));
+        }
     }
     {
         const std::lock_guard lock{mutex_};  // others may be asking for the port
         listeners_ = std::move(bound);
+        datagrams_ = std::move(datagrams);
+        endpoints_ = std::move(endpoints);
         certificates_ = std::move(certificates);
     }
     if (options.origins.is_any()) {
@@ -152,6 +168,10 @@ void server::implementation::listen() {
         context_.log.warning("metrics_path is set, but only http:// listeners serve it, and there is none");
     }
     for (const auto& each : listeners_) context_.log.info("listening on {}", each->url());
+    for (const auto& each : datagrams_) context_.log.info("listening on {}", each->url());
+    if (!datagrams_.empty() && context_.routes->has_authorize()) {
+        context_.log.warning("authorize is not asked for datagrams: whoever can send them is served");
+    }
 }
 
 certificate_reload server::implementation::reload_certificates() {
@@ -163,11 +183,17 @@ certificate_reload server::implementation::reload_certificates() {
     return certificates ? certificates->reload() : certificate_reload{};
 }
 
-std::vector<asio::generic::stream_protocol::endpoint> server::implementation::endpoints() const {
+std::vector<std::string> server::implementation::endpoints() const {
     const std::lock_guard lock{mutex_};
-    std::vector<asio::generic::stream_protocol::endpoint> all;
-    for (const auto& each : listeners_) all.push_back(each->endpoint());
-    return all;
+    return endpoints_;
+}
+
+std::uint16_t server::implementation::port() const {
+    const std::lock_guard lock{mutex_};
+    for (const auto& each : listeners_) {
+        if (const auto port = port_of(each->endpoint()); port != 0) return port;
+    }
+    return 0;
 }
 
 void server::implementation::begin() {
@@ -235,6 +261,10 @@ asio::awaitable<drain_report> server::implementation::serve_once() {
     for (const auto& each : listeners_) {
         auto accepted = [this](auto fd, const auto& protocol, const auto& role) { attach(fd, protocol, role); };
         spawn(each->executor(), each->accept(std::move(accepted), context_.log), "an accept loop");
+    }
+    for (const auto& each : datagrams_) {
+        spawn(each->executor(), each->receive(), "a listener for datagrams");
+        spawn(each->executor(), each->send(), "the replies to datagrams");
     }
     spawn(lingerers_->executor(), lingerers_->run(), "the end of refused connections");
     if (certificates_) spawn(watcher_, certificates_->watch(), "the watcher of the certificates");
@@ -390,19 +420,27 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
 server_stats server::implementation::stats() const {
     server_stats stats = collect_stats(context_, *registry_);
     const std::vector<listener_traffic> traffic = collect_traffic(*registry_);
-    const auto add = [&](std::string url, std::uint64_t accepted, std::uint16_t index) {
+    const auto stats_of = [&](std::string url, std::uint64_t accepted, std::uint16_t index) {
         const std::size_t slot = slot_of(index);
         const listener_traffic own = slot < traffic.size() ? traffic[slot] : listener_traffic{};
-        stats.listeners.push_back({std::move(url), accepted, own.clients, own.traffic});
+        return listener_stats{std::move(url), accepted, own.clients, own.traffic};
     };
     {
         const std::lock_guard lock{mutex_};
+        stats.listeners.resize(listeners_.size() + datagrams_.size());
         for (const auto& each : listeners_) {
-            add(each->url(), each->role().accepted.load(std::memory_order_relaxed), each->role().index);
+            const listener_role& role = each->role();
+            stats.listeners[role.index] = stats_of(each->url(), role.accepted.load(std::memory_order_relaxed), role.index);
+        }
+        auto of_datagrams = datagrams_.begin();  // in the places that the others have left
+        for (listener_stats& each : stats.listeners) {
+            if (!each.url.empty()) continue;
+            each = {(*of_datagrams)->url(), 0, 0, (*of_datagrams)->traffic()};
+            ++of_datagrams;
         }
     }
     if (const std::uint64_t attached = attached_.load(std::memory_order_relaxed); attached > 0) {
-        add("attached", attached, attached_listener);
+        stats.listeners.push_back(stats_of("attached", attached, attached_listener));
     }
     return stats;
 }
@@ -425,7 +463,8 @@ std::vector<connection_stats> server::implementation::connections() const {
     std::vector<std::string> urls{"attached"};
     {
         const std::lock_guard lock{mutex_};
-        for (const auto& each : listeners_) urls.push_back(each->url());
+        urls.resize(1 + listeners_.size() + datagrams_.size());
+        for (const auto& each : listeners_) urls[slot_of(each->role().index)] = each->url();
     }
     std::vector<connection_stats> all;
     for (const auto& client : collect_clients(*registry_)) {
@@ -491,18 +530,8 @@ void server::attach(const stream_factory& make, std::string path) {
     implementation_->attach(make, role);
 }
 
-std::uint16_t server::port() const {
-    for (const auto& each : implementation_->endpoints()) {
-        if (const auto port = port_of(each); port != 0) return port;
-    }
-    return 0;
-}
-
-std::vector<std::string> server::endpoints() const {
-    std::vector<std::string> all;
-    for (const auto& each : implementation_->endpoints()) all.push_back(to_string(each));
-    return all;
-}
+std::uint16_t server::port() const { return implementation_->port(); }
+std::vector<std::string> server::endpoints() const { return implementation_->endpoints(); }
 
 kephas::clients server::clients() const { return kephas::clients{implementation_->registry()}; }
 server_stats server::stats() const { return implementation_->stats(); }

@@ -8,6 +8,7 @@
 
 #include <kephas/server/connection_gate.hpp>
 #include <kephas/server/counters.hpp>
+#include <kephas/server/datagram_totals.hpp>
 #include <kephas/server/deflate_totals.hpp>
 #include <kephas/server/handler_pool.hpp>
 #include <kephas/server/options.hpp>
@@ -31,6 +32,7 @@ struct server_context {
     logger log;
     std::unique_ptr<connection_gate> gate;
     connection_counters counters{};
+    datagram_totals datagrams{};
     deflate_totals deflated;               ///< For one client each; broadcasts are counted in the registry.
     std::atomic<std::size_t> clients{0};   ///< Handshakes that are let in, and open connections.
     std::atomic<bool> draining{false};     ///< New connections get 503.

@@ -62,6 +62,7 @@ asio::awaitable<drain_report> server::implementation::drain() {
     drain_report report;
     context_.draining.store(true, std::memory_order_release);
     for (const auto& each : listeners_) each->stop();
+    for (const auto& each : datagrams_) each->stop();
     lingerers_->stop();
     if (certificates_) certificates_->stop_watching(watcher_);
 
@@ -86,11 +87,13 @@ asio::awaitable<drain_report> server::implementation::drain() {
 
     report.cancelled = late.size();
     for (const auto& each : late) each->request_cancel(options.code);
+    for (const auto& each : datagrams_) each->cancel();
     done = co_await wait_for_sessions(clock::now() + options.grace);
     if (done) co_return report;
     const auto last = sessions();
     report.cut = last.size();
     for (const auto& each : last) each->request_cut();
+    for (const auto& each : datagrams_) each->close();
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     while (!co_await wait_for_sessions(time_point::max())) {  // every further stop() ends the wait, not what is waited for
     }

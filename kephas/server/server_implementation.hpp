@@ -4,6 +4,7 @@
 #include <kephas/net/owned_fd.hpp>
 #include <kephas/net/parked.hpp>
 
+#include <kephas/server/datagram_listener.hpp>
 #include <kephas/server/lingerers.hpp>
 #include <kephas/server/listener.hpp>
 #include <kephas/server/server.hpp>
@@ -57,7 +58,8 @@ public:
     [[nodiscard]] bool let_in(owned_fd& fd, const listener_role& role, connection_gate::place& place);
 
     [[nodiscard]] certificate_reload reload_certificates();
-    [[nodiscard]] std::vector<asio::generic::stream_protocol::endpoint> endpoints() const;
+    [[nodiscard]] std::vector<std::string> endpoints() const;
+    [[nodiscard]] std::uint16_t port() const;  // of the first TCP listener
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
     [[nodiscard]] server_stats stats() const;
     [[nodiscard]] std::vector<connection_stats> connections() const;
@@ -92,6 +94,8 @@ private:
     std::unique_ptr<asio::io_context> pool_;  // of the handlers; a strand on it is small enough for any_io_executor,
                                               // one on an asio::thread_pool would be allocated with every use
     std::vector<std::unique_ptr<listener>> listeners_;
+    std::vector<std::shared_ptr<datagram_listener>> datagrams_;
+    std::vector<std::string> endpoints_;  // of both, in the order of `listen`
     std::unique_ptr<lingerers> lingerers_;
     std::shared_ptr<certificate_keeper> certificates_;  // null without TLS
     asio::any_io_executor watcher_;                     // where it looks at the files, which may block

@@ -96,6 +96,17 @@ void write_listeners(writer& out, const server_stats& stats) {
             [](stats_type each) { return each.traffic.messages_sent; });
 }
 
+void write_datagrams(writer& out, const server_stats& stats) {
+    out.counter("kephas_datagrams_received_total", "Datagrams that have come.", stats.datagrams_received);
+    out.text.begin("kephas_datagrams_dropped_total", metrics_text::kind::counter, "Datagrams that nobody handled, by why.");
+    out.text.sample(stats.datagrams_malformed, {{"reason", "malformed"}});
+    out.text.sample(stats.datagrams_rate_limited, {{"reason", "rate_limited"}});
+    out.text.sample(stats.datagrams_overloaded, {{"reason", "overloaded"}});
+    out.text.begin("kephas_datagram_replies_total", metrics_text::kind::counter, "Replies in datagrams, by what became of them.");
+    out.text.sample(stats.datagrams_answered, {{"state", "sent"}});
+    out.text.sample(stats.datagrams_unanswered, {{"state", "lost"}});
+}
+
 void write_outbox(writer& out, const server_stats& stats) {
     const outbound_counters& counts = stats.outbound.counters;
     out.text.begin("kephas_outbox_messages_total", metrics_text::kind::counter,
@@ -144,6 +155,7 @@ std::string to_prometheus(const server_stats& stats) {
     write_connections(out, stats);
     write_traffic(out, stats);
     write_listeners(out, stats);
+    write_datagrams(out, stats);
     write_outbox(out, stats);
     write_handlers(out, stats);
     out.gauge("kephas_slabs_idle", "Read buffers that nobody uses, of 128 KiB each.", stats.slabs_idle);

@@ -64,6 +64,14 @@ struct server_stats {
     std::uint64_t deflated_messages = 0;   ///< Compressed; a broadcast once for all clients that share the parameters.
     std::uint64_t deflated_bytes = 0, deflated_to_bytes = 0;  ///< Their bytes before and after.
 
+    // datagrams, of all listeners
+    std::uint64_t datagrams_received = 0;
+    std::uint64_t datagrams_malformed = 0;     ///< Of these, dropped: without room for an id, or cut off.
+    std::uint64_t datagrams_rate_limited = 0;  ///< Dropped: their sender has sent too many.
+    std::uint64_t datagrams_overloaded = 0;    ///< Dropped: as many were under way as `datagrams.in_flight` allows.
+    std::uint64_t datagrams_answered = 0;
+    std::uint64_t datagrams_unanswered = 0;  ///< Replies that could not be sent: too large, or nobody there to take them.
+
     // handlers, each element of a JSON-RPC batch for itself:
     // started = running + completed + failed + cancelled + timed_out
     std::size_t handlers_queued = 0;

@@ -55,12 +55,18 @@ inline constexpr std::size_t max_server_frame_head = 14;
 
 /// Writes what stands before the payload of a server's message, in one go: the WebSocket header, or the length of a
 /// stream's frame, and the command id, if there is one. `payload_size` does not include the id. Returns the size of the head.
-/// A stream has no text: that goes under `command_jsonrpc`, and so does what has neither an id nor room for one.
+/// Streams and datagrams have no text: that goes under `command_jsonrpc`, and so does what has neither an id nor room for one.
 inline std::size_t server_frame_head(std::span<std::byte, max_server_frame_head> out, websocket::opcode op,
                                      std::optional<command_id> id, std::size_t payload_size,
                                      wire_format format = wire_format::websocket) noexcept {
-    if (format == wire_format::stream) [[unlikely]] {
-        if (!id && op == websocket::opcode::binary && payload_size >= command_id_size) {  // it is a whole frame already
+    if (format != wire_format::websocket) [[unlikely]] {
+        const bool whole = !id && op == websocket::opcode::binary && payload_size >= command_id_size;  // a frame already
+        if (format == wire_format::datagram) {
+            if (whole) return 0;
+            store_big_endian(out.data(), static_cast<std::uint32_t>(id.value_or(command_jsonrpc)));
+            return command_id_size;
+        }
+        if (whole) {
             store_big_endian(out.data(), static_cast<std::uint32_t>(payload_size));
             return 4;
         }

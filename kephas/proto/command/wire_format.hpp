@@ -12,9 +12,10 @@ namespace kephas {
 enum class wire_format : std::uint8_t {
     websocket,  ///< The frames of RFC 6455.
     stream,     ///< A u32 big-endian length before each command frame: TCP, TLS, Unix sockets.
+    datagram,   ///< One command frame in each datagram.
 };
 
-inline constexpr unsigned wire_format_count = 2;
+inline constexpr unsigned wire_format_count = 3;
 
 /// What a connection speaks on which WebSocket and streams of commands are both welcome, by the first bytes that came; nothing
 /// if they do not tell yet. A request begins with "GET ", which would be the length of more than a gigabyte.

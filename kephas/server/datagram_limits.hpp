@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstddef>
+
+namespace kephas {
+
+/// What `udp://` and `unixgram://` listeners bear, each for itself. How many messages a peer may send is `rate_limit`.
+struct datagram_limits {
+    std::size_t in_flight = 1'024;  ///< Datagrams whose handlers, or replies, are under way. More are dropped, and counted.
+    std::size_t peers = 16'384;     ///< Whose rate is known at a time, with 24 bytes each.
+    /// Whether errors are answered too. A sender's address may be forged, and then what is answered goes to somebody who has asked
+    /// for nothing: leave it off where strangers can send.
+    bool error_replies = false;
+};
+
+}  // namespace kephas
