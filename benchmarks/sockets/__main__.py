@@ -6,6 +6,8 @@ The two take turns, a new process each time; ratios are taken within a round.
 import argparse
 import json
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +26,8 @@ TRANSPORTS = {
     'udp': (1_472, {'server': '900 MB/s', 'client': '900 MB/s', 'trip': '< 0.5 ms'}),
     'unixgram': (1_472, {'server': '1,500 MB/s', 'client': '1,500 MB/s', 'trip': '< 0.2 ms'}),
 }
-UNDER_WAY = 8  # round trips at once: a Unix datagram socket has a queue of ten
+# Round trips at once, as many as in the comparison of WebSocket servers; a Unix datagram socket has a queue of ten.
+UNDER_WAY = {'tcp': 50, 'tls': 50, 'unix': 50, 'udp': 8, 'unixgram': 8}
 BAR_RATE = 0.9
 BAR_CPU = 1.15
 HELD = (1_000, 5_000, 9_500)
@@ -101,26 +104,42 @@ class Server:
 
 
 def rate(place, side, program, transport, seconds):
-    """Megabytes per second that arrive when `side` is `program` and the other one is bare."""
+    """Megabytes per second that arrive when `side` is `program` and the other one is bare; microseconds of its CPU for each."""
     server = program if side == 'server' else 'bare'
     client = program if side == 'client' else 'bare'
     size = TRANSPORTS[transport][0]
+    trust = place.certificate[:1] if transport == 'tls' else []
     with Server(place, server, 'sink', [transport]) as running:
-        trust = place.certificate[:1] if transport == 'tls' else []
+        at_server, at_client = running.cpu(), children_cpu()
         done = place.load(client, 'send', running.addresses[transport], f'--seconds={seconds}', f'--size={size}', *trust)
-    return done['bytes'] / done['seconds'] / 1e6
+        cpu = running.cpu() - at_server if side == 'server' else children_cpu() - at_client
+    return done['bytes'] / done['seconds'] / 1e6, cpu / done['bytes'] * 1e12
+
+
+def children_cpu():
+    """Of those that have ended: the server has not."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def ping(place, running, transport, connections, seconds):
+    """What the load has printed, and the server's CPU meanwhile, without that for connecting."""
+    with place.start('bare', place.load_cpu, 'ping', running.addresses[transport], f'--connections={connections}',
+                     f'--seconds={seconds}', stdin=subprocess.PIPE) as client:
+        if client.stdout.readline() != 'ready\n':
+            raise SystemExit(f'ping {transport}: it is not ready')
+        before = running.cpu()
+        client.stdin.write('\n')
+        client.stdin.flush()
+        text = client.stdout.readline()
+        return json.loads(text), running.cpu() - before
 
 
 def trip(place, program, transport, seconds):
     """Microseconds: of the server's CPU for a round trip while several are under way, and of the median one alone."""
     with Server(place, program, 'echo', [transport]) as running:
-        address = running.addresses[transport]
-        several = f'--connections={UNDER_WAY}'
-        place.load('bare', 'ping', address, several, '--seconds=0.05')
-        before = running.cpu()
-        done = place.load('bare', 'ping', address, several, f'--seconds={seconds}')
-        cpu = running.cpu() - before
-        alone = place.load('bare', 'ping', address, f'--seconds={seconds / 4}')
+        done, cpu = ping(place, running, transport, UNDER_WAY[transport], seconds)
+        alone, _ = ping(place, running, transport, 1, seconds / 4)
     return cpu / done['round_trips'] * 1e6, alone['p50'] * 1e6
 
 
@@ -150,6 +169,13 @@ def line(what, pairs, bar, higher, unit, documented):
     return {'what': what, 'ratio': ratio.median, 'low': ratio.low, 'high': ratio.high, 'bar': bar, 'verdict': verdict(ratio, bar, higher),
             'text': f'| {what} | {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) | {bar} {verdict(ratio, bar, higher)} '
                     f'| {show(ours)} {unit} | {show(bare)} {unit} | {documented} |'}
+
+
+def plain(what, pairs, documented):
+    """Microseconds, without a bar."""
+    ratio = figures.Summary.of(ours / bare for ours, bare in pairs)
+    ours, bare = (figures.median([pair[i] for pair in pairs]) for i in (0, 1))
+    print(f'| {what} | {ratio.median:.2f} ({ratio.low:.2f}-{ratio.high:.2f}) | | {ours:.1f} us | {bare:.1f} us | {documented} |', flush=True)
 
 
 def held(place, most):
@@ -194,19 +220,24 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         place = Place(chosen.build, folder)
-        place.make_certificate()
+        if 'tls' in transports:
+            if not shutil.which('openssl'):
+                print('skipped: there is no openssl to make a certificate with')
+                sys.exit(77)
+            place.make_certificate()
         print(f'{machine.description()}; {chosen.rounds} rounds of {chosen.seconds:g} s')
         print('\n| | kephas / bare | bar | kephas | bare | documented for the library followed |\n|---|--:|--:|--:|--:|--:|')
         for side in ('server', 'client'):
             for transport in transports if side in rows else []:
                 pairs = in_turns(chosen.rounds, lambda program: rate(place, side, program, transport, chosen.seconds))
                 size, documented = TRANSPORTS[transport]
-                show(line(f'{side}, {transport}, {size:,} B', pairs, BAR_RATE, True, 'MB/s', documented[side]))
+                what = f'{side}, {transport}, {size:,} B'
+                show(line(what, [(ours[0], bare[0]) for ours, bare in pairs], BAR_RATE, True, 'MB/s', documented[side]))
+                plain('its CPU for a megabyte', [(ours[1], bare[1]) for ours, bare in pairs], '')
         for transport in transports if 'trip' in rows else []:
             both = in_turns(chosen.rounds, lambda program: trip(place, program, transport, chosen.seconds))
-            show(line(f'server CPU of a round trip, {transport}, 64 B', [(ours[0], bare[0]) for ours, bare in both], BAR_CPU, False, 'us', ''))
-            ours, bare = (figures.median([pair[i][1] for pair in both]) for i in (0, 1))
-            print(f'| its time, alone | {ours / bare:.2f} | | {ours:.1f} us | {bare:.1f} us | {TRANSPORTS[transport][1]["trip"]} |', flush=True)
+            show(line(f'server CPU of a round trip, {transport}, {UNDER_WAY[transport]} at once, 64 B', [(ours[0], bare[0]) for ours, bare in both], BAR_CPU, False, 'us', ''))
+            plain('its time, alone', [(ours[1], bare[1]) for ours, bare in both], TRANSPORTS[transport][1]['trip'])
         if 'held' in rows:
             points = held(place, chosen.connections)
             print('\nHeld and answered by one process, half over TCP and half over Unix sockets (documented: 10,000 TCP, 1,000 Unix):\n')

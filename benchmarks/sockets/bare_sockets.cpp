@@ -1,7 +1,7 @@
 // The reference for sockets without WebSocket: an epoll loop for each role and nothing else, over OpenSSL where there is a certificate.
 //   bare_sockets sink|echo ADDRESS        takes what comes, or returns it; says "listening on ADDRESS"
 //   bare_sockets send|ping ADDRESS        for --seconds; prints what was delivered, or the round trips, as JSON
-//                                         --connections have a round trip under way at once
+//                                         --connections have a round trip under way at once; it says "ready" and waits for a line
 //   bare_sockets hold ADDRESS             opens --connections, sends something on each whenever a line comes, until the input ends
 #include <CLI/CLI.hpp>
 
@@ -398,6 +398,20 @@ void send_datagrams(const options& chosen, const place& where) {
     to.close();
 }
 
+void read_answer(const channel& from, std::vector<std::byte>& block) {
+    for (std::size_t left = block.size(); left > 0;) {
+        const ssize_t size = from.read(block.data(), left);
+        if (size > 0) {
+            left -= static_cast<std::size_t>(size);
+        } else if (size < 0 && errno == EAGAIN) {
+            pollfd wait{from.fd, POLLIN, 0};
+            if (::poll(&wait, 1, 2000) == 0) throw std::runtime_error{"an answer was lost"};
+        } else {
+            throw std::runtime_error{"the server has left"};
+        }
+    }
+}
+
 void ping(const options& chosen, const place& where) {
     const context_ptr context = client_context(where);
     std::vector<channel> all;
@@ -405,27 +419,26 @@ void ping(const options& chosen, const place& where) {
     std::vector<std::byte> block(chosen.size, std::byte{'x'});
     std::vector<double> times;
     times.reserve(1 << 20);
-    const auto begin = steady::now();
-    std::uint64_t trips = 0;
-    while (seconds_since(begin) < chosen.seconds) {
-        const auto sent = steady::now();
-        for (const channel& each : all) write_all(each, block.data(), block.size());
-        for (const channel& each : all) {
-            for (std::size_t left = block.size(); left > 0;) {
-                const ssize_t size = each.read(block.data(), left);
-                if (size > 0) {
-                    left -= static_cast<std::size_t>(size);
-                } else if (size < 0 && errno == EAGAIN) {
-                    pollfd wait{each.fd, POLLIN, 0};
-                    if (::poll(&wait, 1, 2000) == 0) throw std::runtime_error{"an answer was lost"};
-                } else {
-                    throw std::runtime_error{"the server has left"};
-                }
-            }
+    const auto round_trips = [&](double limit) {
+        const auto begin = steady::now();
+        std::uint64_t trips = 0;
+        while (seconds_since(begin) < limit) {
+            const auto sent = steady::now();
+            for (const channel& each : all) write_all(each, block.data(), block.size());
+            for (const channel& each : all) read_answer(each, block);
+            if (times.size() < times.capacity()) times.push_back(seconds_since(sent));
+            trips += all.size();
         }
-        if (times.size() < times.capacity()) times.push_back(seconds_since(sent));
-        trips += all.size();
-    }
+        return trips;
+    };
+    (void)round_trips(0.03);
+    std::printf("ready\n");
+    std::fflush(stdout);
+    std::string line;
+    std::getline(std::cin, line);
+    times.clear();
+    const auto begin = steady::now();
+    const std::uint64_t trips = round_trips(chosen.seconds);
     const double seconds = seconds_since(begin);
     std::sort(times.begin(), times.end());
     std::printf("{\"round_trips\":%llu,\"seconds\":%.6f,\"p50\":%.9f,\"p99\":%.9f}\n", static_cast<unsigned long long>(trips), seconds,
