@@ -180,11 +180,11 @@ def plain(what, pairs, documented):
 
 def held(place, most):
     """Bytes of the server for each connection, from as many TCP and as many Unix connections at once."""
-    counts = [min(count, most) for count in HELD]
+    counts = sorted({min(count, most) for count in (100, *HELD)})
     with Server(place, 'kephas', 'echo', ['tcp', 'unix']) as running:
         clients = [place.start('bare', place.load_cpu, 'hold', running.addresses[each], stdin=subprocess.PIPE) for each in ('tcp', 'unix')]
         points = []
-        for count in [100, *counts]:
+        for count in counts:
             for client in clients:
                 client.stdin.write(f'{count}\n')
                 client.stdin.flush()
