@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <optional>
 #include <string>
+#include <system_error>
 
 namespace kephas {
 
@@ -31,6 +32,10 @@ public:
     virtual void sent(outgoing&& message) = 0;
     /// It has not left, and the connection has ended; the last one first.
     virtual void not_sent(outgoing&& message) = 0;
+    /// It can never leave.
+    virtual void dropped(outgoing&& message, std::error_code why) = 0;
+    /// Nobody was there for what was sent before.
+    virtual void unreachable(std::error_code why) = 0;
     virtual void count_bytes(std::size_t received, std::size_t sent) = 0;
     /// Whether another message may be given to it.
     [[nodiscard]] virtual bool has_room() = 0;

@@ -1,11 +1,13 @@
 #include <kephas/base/error.hpp>
 
 #include <kephas/net/connect.hpp>
+#include <kephas/net/connect_datagram.hpp>
 #include <kephas/net/error_codes.hpp>
 #include <kephas/net/tls_context.hpp>
 
 #include <kephas/client/client_core.hpp>
 #include <kephas/client/command_stream_wire.hpp>
+#include <kephas/client/datagram_connection.hpp>
 #include <kephas/client/stream_connection.hpp>
 #include <kephas/client/websocket_handshake.hpp>
 
@@ -13,9 +15,7 @@
 #include <asio/co_spawn.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
 #include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <random>
 #include <stdexcept>
@@ -108,7 +108,7 @@ client_core::client_core(asio::any_io_executor executor, client_url url, command
       url_{std::move(url)},
       options_{checked(std::move(options))},
       policy_{options_.reconnect},
-      timer_{executor_},
+      signal_{executor_},
       queue_{options_.max_queued_messages, options_.max_queued_bytes} {
     if (url_.where.tls) tls_ = std::make_shared<const tls_client_context>(options_.tls);
 }
@@ -198,7 +198,7 @@ asio::awaitable<void> client_core::run() {
         if (!delay) break;
         change(was_connected_ ? link_state::reconnecting : link_state::connecting, policy_.attempts(), *delay, end);
         const time_point until = clock::now() + *delay;
-        while (!ending() && clock::now() < until) co_await wait(until);
+        while (!ending() && clock::now() < until) co_await signal_.wait(until);
     }
     {
         const std::lock_guard lock{mutex_};
@@ -221,12 +221,12 @@ asio::awaitable<std::shared_ptr<client_connection>> client_core::open_once(conne
         current->failure = thrown;
         current->opened = std::move(opened);
         current->done = true;
-        self->signal();
+        self->signal_.signal();
     };
     asio::co_spawn(executor_, open(deadline), asio::bind_cancellation_slot(current->signal.slot(), joined));
     bool cancelled = false;
     while (!current->done) {
-        co_await wait(cancelled ? time_point::max() : deadline);
+        co_await signal_.wait(cancelled ? time_point::max() : deadline);
         if (current->done || cancelled) continue;
         current->timed_out = clock::now() >= deadline;
         cancelled = current->timed_out || ending();
@@ -245,6 +245,11 @@ asio::awaitable<std::shared_ptr<client_connection>> client_core::open_once(conne
 
 asio::awaitable<std::shared_ptr<client_connection>> client_core::open(time_point deadline) {
     const auto self = shared_from_this();
+    if (url_.speaks == client_url::protocol::datagram) {
+        auto connecting = connect_datagram(url_.where, deadline, datagram_socket_options{.batch = 8});
+        auto socket = co_await std::move(connecting);
+        co_return std::make_shared<datagram_connection>(executor_, std::move(socket), !is_unix(url_.where.kind));
+    }
     std::unique_ptr<stream> transport;
     if (options_.transport) {
         auto connecting = options_.transport(url_.where, deadline);
@@ -365,20 +370,6 @@ std::optional<duration> client_core::next_delay(const connection_end& end) {
     }
 }
 
-/// Until then, or until somebody signals; perhaps for nothing.
-asio::awaitable<void> client_core::wait(time_point until) {
-    if (!signalled_) {
-        timer_.expires_at(until);
-        std::error_code ec;
-        co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-    }
-    signalled_ = false;
-}
-
-void client_core::signal() {
-    if (!std::exchange(signalled_, true)) timer_.cancel();
-}
-
 asio::awaitable<void> client_core::finish(connection_end end) {
     const auto self = shared_from_this();
     {
@@ -397,7 +388,7 @@ asio::awaitable<void> client_core::finish(connection_end end) {
     jobs_.clear();
     const auto running = tasks_;
     for (const auto& each : running) each->signal.emit(asio::cancellation_type::terminal);
-    while (!tasks_.empty()) co_await wait(time_point::max());
+    while (!tasks_.empty()) co_await signal_.wait();
     finished(end);
 }
 
@@ -485,7 +476,7 @@ void client_core::wake() noexcept {
 
 void client_core::woken() {
     if (connection_) connection_->wake();
-    else signal();
+    else signal_.signal();
 }
 
 asio::awaitable<connection_end> client_core::closed(std::shared_ptr<client_core> self) {
@@ -509,7 +500,7 @@ void client_core::start_task(const std::shared_ptr<task>& fresh, asio::awaitable
     const auto done = [self = shared_from_this(), fresh, ended = std::move(ended)](const std::exception_ptr& failure) {
         self->tasks_.erase(fresh);
         ended(failure);
-        if (self->tasks_.empty()) self->signal();
+        if (self->tasks_.empty()) self->signal_.signal();
     };
     asio::co_spawn(executor_, std::move(body), asio::bind_cancellation_slot(fresh->signal.slot(), done));
 }

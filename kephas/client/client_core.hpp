@@ -11,6 +11,7 @@
 #include <kephas/client/command_client.hpp>
 #include <kephas/client/outgoing_queue.hpp>
 #include <kephas/client/url.hpp>
+#include <kephas/client/wake_signal.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -117,8 +118,6 @@ private:
     void ready();
     void lose(const connection_end& end);
     [[nodiscard]] std::optional<duration> next_delay(const connection_end& end);
-    [[nodiscard]] asio::awaitable<void> wait(time_point until);
-    void signal();
     [[nodiscard]] asio::awaitable<void> finish(connection_end end);
     void finished(const connection_end& end);
     void change(link_state now, std::uint32_t count, duration delay, const connection_end& why);
@@ -140,10 +139,13 @@ private:
     [[nodiscard]] std::optional<outgoing> take_outgoing() override;
     void sent(outgoing&& message) override;
     void not_sent(outgoing&& message) override;
+    void dropped(outgoing&& message, std::error_code why) override;
+    void unreachable(std::error_code why) override;
     void count_bytes(std::size_t received, std::size_t sent) override;
     [[nodiscard]] const close_order* close_ordered() override;
     void end_call(std::uint64_t id, std::error_code why);
     void end_request(command_id id, std::uint64_t number, std::error_code why);
+    bool end_request_locked(command_id id, std::uint64_t number, std::error_code why);
     [[nodiscard]] static std::uint64_t waiter_of_call(std::uint64_t id) noexcept { return id << 1U; }
     [[nodiscard]] static std::uint64_t waiter_of_request(std::uint64_t number) noexcept { return number << 1U | 1U; }
 
@@ -173,8 +175,7 @@ private:
 
     // On the executor.
     reconnection policy_;
-    steady_timer timer_;  // what `run` waits for
-    bool signalled_ = false;
+    wake_signal signal_;  // what `run` waits for
     link_state told_ = link_state::idle;
     std::shared_ptr<client_connection> connection_;
     std::unordered_set<std::shared_ptr<task>> tasks_;

@@ -15,10 +15,9 @@ namespace kephas {
 
 namespace {
 
-/// Small messages that outlive the read are copied, so that they do not keep the whole buffer.
+/// What is less than half of its buffer is copied, so that it does not keep all of that.
 slice compact(slice payload) {
-    static constexpr std::size_t worth_pinning = 4 * 1024;
-    if (payload.size() > worth_pinning || payload.block_size() <= 2 * payload.size() + 64) return payload;
+    if (payload.block_size() <= 2 * payload.size() + 64) return payload;
     return slice::copy(payload.view());
 }
 

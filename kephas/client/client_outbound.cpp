@@ -15,6 +15,10 @@ namespace kephas {
 /// No error: `message` was taken. Otherwise it is as it was.
 std::error_code client_core::push_locked(outgoing& message) {
     if (closing_ || order_ || state_ == link_state::closed) return errc::closed;
+    // Over UDP nothing larger can be sent, and the text has an id there, too.
+    static constexpr std::size_t largest_udp = 65'507;
+    const bool udp = url_.speaks == client_url::protocol::datagram && !is_unix(url_.where.kind);
+    if (udp && command_id_size + message.body.size() > largest_udp) return std::make_error_code(std::errc::message_size);
     const bool bound = message.generation != 0;
     if (bound && (!link_up_ || message.generation != generation_)) return errc::closed;
     if (!bound) {
@@ -132,6 +136,22 @@ void client_core::not_sent(outgoing&& message) {
     queue_.put_back(std::move(message));
 }
 
+/// Whoever waits for the answer is told why; of other messages there is a line in the log.
+void client_core::dropped(outgoing&& message, std::error_code why) {
+    options_.log.warning("a message of {} bytes was not sent: {}", message.size(), why.message());
+    const std::lock_guard lock{mutex_};
+    queue_.sent(message);
+    ++stats_.messages_dropped;
+    if ((message.waiter & 1U) != 0) end_request_locked(*message.command, message.waiter >> 1U, why);
+    else if (message.waiter != 0) calls_.end(message.waiter >> 1U, why);
+    make_room_locked();
+}
+
+void client_core::unreachable(std::error_code why) {
+    const std::lock_guard lock{mutex_};
+    end_waits_locked(why);
+}
+
 void client_core::count_bytes(std::size_t received, std::size_t sent) {
     const std::lock_guard lock{mutex_};
     stats_.bytes_received += received;
@@ -157,19 +177,25 @@ void client_core::end_call(std::uint64_t id, std::error_code why) {
 
 void client_core::end_request(command_id id, std::uint64_t number, std::error_code why) {
     const std::lock_guard lock{mutex_};
+    if (!end_request_locked(id, number, why)) return;
+    if (queue_.withdraw(waiter_of_request(number))) ++stats_.messages_dropped;
+    make_room_locked();
+}
+
+/// False if it has ended already.
+bool client_core::end_request_locked(command_id id, std::uint64_t number, std::error_code why) {
     const auto found = requests_.find(static_cast<std::uint32_t>(id));
-    if (found == requests_.end()) return;
+    if (found == requests_.end()) return false;
     auto& waiting = found->second;
     const auto each = std::ranges::find(waiting, number, [](const auto& request) { return request->number; });
-    if (each == waiting.end()) return;
+    if (each == waiting.end()) return false;
     (*each)->done = true;
     (*each)->failure = why;
     if ((*each)->waiter) std::exchange((*each)->waiter, nullptr)->resume();
     waiting.erase(each);
     --requests_pending_;
     if (waiting.empty()) requests_.erase(found);
-    if (queue_.withdraw(waiter_of_request(number))) ++stats_.messages_dropped;
-    make_room_locked();
+    return true;
 }
 
 asio::awaitable<json> client_core::call(std::shared_ptr<client_core> self, std::string method, json params, duration timeout,

@@ -5,8 +5,6 @@
 #include <kephas/client/event_stream.hpp>
 
 #include <asio/error.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <utility>
 
@@ -39,27 +37,16 @@ void event_stream::readable() noexcept {
     signal();
 }
 
-void event_stream::signal() {
-    if (!std::exchange(signalled_, true)) timer_.cancel();
-}
-
 asio::awaitable<void> event_stream::wait(bool for_reading, time_point deadline) {
     if (for_reading && !readable_ && !std::exchange(reading_awaited_, true)) stream_->wait_readable(*this);
-    if (!signalled_) {
-        timer_.expires_at(deadline);
-        std::error_code ec;
-        co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-        // Without a signal it was the coroutine that was cancelled.
-        if (ec == asio::error::operation_aborted && !signalled_) throw std::system_error{ec};
-    }
-    signalled_ = false;
+    return signal_.wait(deadline);
 }
 
 asio::awaitable<slice> event_stream::finish_handshake() {
     slice early;
     while (stream_->handshaking()) {
         slice buffer = slice::allocate(16 * 1024);
-        read_buffer into{buffer.bytes(), nullptr, {}};
+        read_buffer into{buffer.bytes(), &slabs_of_threads(), {}};
         std::error_code ec;
         const std::size_t size = read_some(into, ec);
         if (size > 0) {

@@ -3,8 +3,9 @@
 #include <kephas/base/clock.hpp>
 #include <kephas/base/slice.hpp>
 
-#include <kephas/net/steady_timer.hpp>
 #include <kephas/net/stream.hpp>
+
+#include <kephas/client/wake_signal.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
@@ -21,7 +22,7 @@ namespace kephas {
 class event_stream final : public std::enable_shared_from_this<event_stream>, private read_waiter {
 public:
     event_stream(const asio::any_io_executor& executor, std::unique_ptr<stream> transport)
-        : stream_{std::move(transport)}, timer_{executor} {}
+        : stream_{std::move(transport)}, signal_{executor} {}
     ~event_stream();
 
     /// As those of `stream`. What would block is remembered, and waited for.
@@ -37,7 +38,7 @@ public:
     /// Errors: as those of `connect`. Cancellation: all types.
     [[nodiscard]] asio::awaitable<slice> finish_handshake();
     /// Ends a wait, or the next one.
-    void signal();
+    void signal() { signal_.signal(); }
 
     [[nodiscard]] stream& transport() noexcept { return *stream_; }
 
@@ -45,11 +46,10 @@ private:
     void readable() noexcept override;
 
     std::unique_ptr<stream> stream_;
-    steady_timer timer_;  // what the coroutine waits for: so it belongs to the executor's context while it does
+    wake_signal signal_;
     bool readable_ = true;
     bool writable_ = true;
     bool reading_awaited_ = false;
-    bool signalled_ = false;
 };
 
 }  // namespace kephas

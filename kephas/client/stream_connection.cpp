@@ -1,6 +1,7 @@
 #include <kephas/base/error.hpp>
 
 #include <kephas/net/error_codes.hpp>
+#include <kephas/net/slab_cache.hpp>
 
 #include <kephas/client/stream_connection.hpp>
 
@@ -18,7 +19,6 @@ namespace kephas {
 
 namespace {
 
-constexpr std::size_t read_size = 16 * 1024;
 constexpr std::size_t write_size = 64 * 1024;
 constexpr std::size_t most_steps = 16;  // before others of this executor have their turn
 constexpr auto leave_timeout = std::chrono::seconds{1};
@@ -78,10 +78,7 @@ bool stream_connection::step(time_point now) {
     }
     if (phase_ == phase::finished) return false;
     const bool more = reading() && events_->may_read() && read(now);
-    if (more) {
-        take_events(now);
-        flush(now);
-    }
+    if (more) flush(now);
     return more;
 }
 
@@ -104,9 +101,8 @@ bool stream_connection::reading() const noexcept {
 bool stream_connection::read(time_point now) {
     const bool matters = phase_ == phase::open || phase_ == phase::closing;
     const mutable_bytes direct = matters ? wire_->want() : mutable_bytes{};
-    if (direct.empty() && !buffer_.unique()) buffer_ = slice::allocate(read_size);
     std::error_code ec;
-    read_buffer buffer{direct.empty() ? buffer_.bytes() : direct, nullptr, {}};
+    read_buffer buffer{direct, &slabs_of_threads(), {}};
     const std::size_t size = events_->read_some(buffer, ec);
     if (ec == asio::error::would_block) return false;
     owner_->count_bytes(size, 0);
@@ -120,10 +116,12 @@ bool stream_connection::read(time_point now) {
     } else if (!matters) {
         // Nobody wants it, but a socket that is closed with unread input resets the connection.
     } else if (direct.empty()) {
-        wire_->handle(buffer_.sub(0, size), now);
+        wire_->handle(buffer.slab.sub(0, size), now);
     } else {
         wire_->handle_direct(size, now);
     }
+    if (size > 0) take_events(now);
+    if (!buffer.slab.empty()) slabs_of_threads().give_back_slab(std::move(buffer.slab));
     return true;
 }
 

@@ -67,7 +67,6 @@ private:
     duration close_timeout_;
     connection_owner* owner_ = nullptr;
 
-    slice buffer_;  // that is read into
     slice early_;
     std::vector<std::byte> out_;
     std::size_t written_ = 0;       // of out_

@@ -61,7 +61,7 @@ asio::awaitable<slice> read_head(event_stream& events, http::response_parser& pa
     slice buffer = slice::allocate(16 * 1024);
     for (;;) {
         std::error_code ec;
-        read_buffer into{buffer.bytes(), nullptr, {}};
+        read_buffer into{buffer.bytes(), &slabs_of_threads(), {}};
         const std::size_t size = events.read_some(into, ec);
         if (ec == asio::error::would_block) {
             co_await events.wait(true, time_point::max());
