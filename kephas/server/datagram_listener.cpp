@@ -138,6 +138,10 @@ asio::awaitable<void> datagram_listener::send() {
     } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): closed meanwhile
     }
     socket_.close();
+    std::deque<outgoing> lost;  // each keeps this listener; destroyed without the lock
+    const std::lock_guard lock{mutex_};
+    closed_ = true;
+    lost.swap(replies_);
 }
 
 /// False when none will come any more.
@@ -196,6 +200,7 @@ void datagram_listener::reply(std::shared_ptr<datagram_exchange> to, outbound_fr
         return;
     }
     const std::lock_guard lock{mutex_};
+    if (closed_) return;  // nobody would take it from there
     replies_.push_back({std::move(to), std::move(frame)});
     wake_locked();
 }
@@ -238,8 +243,9 @@ void datagram_listener::take(const datagram_view& datagram, time_point now) {
     }
     try {
         dispatch(datagram, now);
-    } catch (const std::bad_alloc&) {  // one datagram less
+    } catch (const std::exception& error) {  // one datagram less
         count(totals.overloaded);
+        if (throttle_.note(now)) context_.log.error("a datagram could not be handled: {}", error.what());
     }
 }
 
