@@ -127,6 +127,18 @@ TEST_CASE("an on_strand echo allocates nothing per message") {
     CHECK(allocations_per_message(dispatch::on_strand, 32) == 0);
 }
 
+TEST_CASE("an on_strand echo over a stream allocates nothing per message") {
+    router routes;
+    routes.on(command_id{echo_command}, dispatch::on_strand, echo);
+    server_options options = unlimited_options();
+    options.listen = {"tcp://127.0.0.1:0"};
+    running_server server{std::move(routes), options};
+    for (const std::size_t in_flight : {1U, 32U}) {
+        round_trips client = round_trips::over_stream(server.port(), in_flight);
+        CHECK(allocations_in(client, "stream", in_flight) == 0);
+    }
+}
+
 // What is left of these is per burst, not per message: a block for its payloads while the replies to the last one, which are
 // parts of that one's, have not left.
 TEST_CASE("a serial echo allocates per burst, not per message") {

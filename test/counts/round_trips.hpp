@@ -1,5 +1,6 @@
 #pragma once
 
+#include <support/command_stream.hpp>
 #include <support/running_server.hpp>
 #include <support/test_client.hpp>
 
@@ -12,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <sys/socket.h>
 
@@ -44,6 +46,15 @@ public:
         : client_{test_client::open(port)}, in_flight_{in_flight}, answer_size_{in_flight * (2 + answer_size)} {
         for (std::size_t i = 0; i < in_flight; ++i) out_ += test_client::frame(1, asked);
     }
+    /// The echo over a stream of commands instead, on a `tcp://` port.
+    [[nodiscard]] static round_trips over_stream(std::uint16_t port, std::size_t in_flight, std::size_t size = 32) {
+        round_trips made{test_client{port}, in_flight};
+        for (std::size_t i = 0; i < in_flight; ++i) {
+            made.out_ += stream_message(echo_command, std::string(size, static_cast<char>('a' + i % 26)));
+        }
+        made.answer_size_ = made.out_.size();
+        return made;
+    }
     /// At least that many, in whole bursts of `in_flight`.
     void make(std::size_t messages) {
         for (std::size_t done = 0; done < messages; done += in_flight_) {
@@ -58,6 +69,8 @@ public:
     }
 
 private:
+    round_trips(test_client client, std::size_t in_flight) : client_{std::move(client)}, in_flight_{in_flight} {}
+
     test_client client_;
     std::size_t in_flight_;
     std::string out_;
