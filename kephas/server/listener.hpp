@@ -5,7 +5,7 @@
 #include <kephas/net/acceptor.hpp>
 
 #include <kephas/server/listen_address.hpp>
-#include <kephas/server/session.hpp>
+#include <kephas/server/listener_role.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>

@@ -12,6 +12,7 @@
 #include <kephas/server/client_state.hpp>
 #include <kephas/server/deflate_link.hpp>
 #include <kephas/server/job.hpp>
+#include <kephas/server/listener_role.hpp>
 #include <kephas/server/server_context.hpp>
 #include <kephas/server/shard.hpp>
 
@@ -39,21 +40,6 @@ public:
 
 protected:
     ~session_owner() = default;
-};
-
-/// What a listener's connections are for.
-struct listener_role {
-    std::uint16_t index = attached_listener;  ///< In `server_options::listen`.
-    mutable std::atomic<std::uint64_t> accepted{0};
-    enum class language : std::uint8_t {
-        http,      ///< Requests, among them those that open a WebSocket connection.
-        commands,  ///< Commands, each behind its length.
-        either,    ///< The first four bytes tell: "GET " would be the length of more than a gigabyte.
-    };
-    language speaks = language::http;
-    std::string path = "/ws";  ///< Where WebSocket connections are opened; empty: nowhere.
-    bool files = false;        ///< Whether files are served.
-    bool tls = false;          ///< Whether its connections speak TLS.
 };
 
 /// The answer to somebody who is not let in.
@@ -138,18 +124,11 @@ private:
     [[nodiscard]] std::string remote_address() const;
     /// By which the lines of the log belong together: that of the client, also before there is one.
     [[nodiscard]] uuid id() const;
-    [[nodiscard]] bool serves_metrics(const http::request& request) const;
     void count_refusal(refusal_reason reason, std::string_view what = {});
     [[nodiscard]] asio::awaitable<void> refuse(refusal_reason reason);
     [[nodiscard]] asio::awaitable<void> refuse(refused_handshake answer);
-    /// The one answer of this connection begins, and is counted. False if it has had one: the drain was faster.
-    [[nodiscard]] bool begin_response(http::status_code status);
-    [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
-    [[nodiscard]] asio::awaitable<void> respond_file(const http::request& request, bool head_only);
-    [[nodiscard]] asio::awaitable<void> send_response(http::status_code status, std::string head, std::string body);
     [[nodiscard]] asio::awaitable<void> linger();
     void note_failed_tls(std::error_code why);
-    [[nodiscard]] asio::awaitable<void> serve_http(const http::request& request);
     [[nodiscard]] asio::awaitable<bool> write_all(std::string bytes);
     [[nodiscard]] asio::awaitable<bool> let_in(const http::request& request, slice rest);
     /// All checks that need no waiting; the refusal, or null once there is a client.
@@ -158,6 +137,15 @@ private:
     [[nodiscard]] asio::awaitable<std::exception_ptr> run_callback(std::function<asio::awaitable<void>()> body,
                                                                    bool cancellable = true);
     [[nodiscard]] asio::awaitable<void> connect();
+
+    // what stays HTTP (http_serving.cpp)
+    [[nodiscard]] asio::awaitable<void> serve_http(const http::request& request);
+    [[nodiscard]] bool serves_metrics(const http::request& request) const;
+    [[nodiscard]] asio::awaitable<void> respond_file(const http::request& request, bool head_only);
+    /// The one answer of this connection begins, and is counted. False if it has had one: the drain was faster.
+    [[nodiscard]] bool begin_response(http::status_code status);
+    [[nodiscard]] asio::awaitable<void> respond(const http::response& response, bool head_only = false);
+    [[nodiscard]] asio::awaitable<void> send_response(http::status_code status, std::string head, std::string body);
 
     // the opening of a stream of commands (stream_opening.cpp)
     [[nodiscard]] asio::awaitable<bool> find_language(slice& first);
