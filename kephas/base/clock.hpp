@@ -7,6 +7,11 @@ namespace kephas {
 using time_point = std::chrono::steady_clock::time_point;
 using duration = std::chrono::steady_clock::duration;
 
+/// `now + by`, for any duration: the longest means never.
+[[nodiscard]] constexpr time_point later(time_point now, duration by) noexcept {
+    return by > time_point::max() - now ? time_point::max() : now + by;
+}
+
 /// The clock of every deadline: the steady clock, unless a `virtual_clock` has put it under the control of a test.
 /// `base` and `proto` never read it, they are handed `now`: it is declared here so that all layers agree on the type,
 /// and defined in `net`, which those two do not link.

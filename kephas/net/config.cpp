@@ -50,6 +50,13 @@ server_builder& server_builder::handler(datagram_server::handler serve) {
 
 server_builder& server_builder::tls(tls_options options) {
     options_.tls = std::move(options);
+    tls_said_ = true;
+    return *this;
+}
+
+server_builder& server_builder::no_tls() {
+    options_.tls = stream_server_options{}.tls;
+    tls_said_ = false;
     return *this;
 }
 
@@ -123,7 +130,7 @@ server_builder& server_builder::log(logger to) {
 }
 
 kephas::address server_builder::checked() const {
-    const kephas::address where = parsed(network_, address_, !options_.tls.certificates.empty());
+    const kephas::address where = parsed(network_, address_, tls_said_);
     const std::string text = to_string(where);
     if (where.tls) check_tls_options(options_.tls);
     if (!stream_handler_ && !datagram_handler_) refuse(fmt::format("\"{}\": there is no handler", text));
@@ -217,7 +224,7 @@ kephas::address client_builder::checked() const {
     return where;
 }
 
-void client_builder::validate() const { (void)checked(); }
+void client_builder::validate() const { (void)build(); }
 
 std::unique_ptr<stream_client> client_builder::build() const {
     kephas::address where = checked();

@@ -47,8 +47,9 @@ public:
     server_builder& handler(stream_server::handler serve);
     server_builder& handler(datagram_server::handler serve);
 
-    /// TLS over TCP. Without certificates: not any more.
+    /// TLS over TCP.
     server_builder& tls(tls_options options);
+    server_builder& no_tls();  ///< Not any more.
     server_builder& tls(const std::string& certificate_file, const std::string& key_file);
     /// Of the file of a Unix socket: rights, 0770 unless it is said, and group; -1 is the group of the process.
     server_builder& permissions(mode_t mode, std::int64_t group = -1);
@@ -83,6 +84,7 @@ private:
     stream_server_options options_;  // those of datagrams are a part of it
     std::int64_t group_ = -1;
     bool permissions_said_ = false;
+    bool tls_said_ = false;
     std::size_t max_datagram_ = 0;
     const char* of_streams_only_ = nullptr;  // the last word that datagrams do not have
 };

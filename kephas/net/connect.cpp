@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -56,9 +57,7 @@ private:
 };
 
 void tell_dialing(const socket_address& where, const connection_observer& observer) {
-    if (!observer) return;
-    const auto shared = std::make_shared<const connection_observer>(observer);
-    connection{std::make_unique<dialing>(where), shared}.tell(connection_state::dial);
+    if (observer) connection::announce(std::make_unique<dialing>(where), std::make_shared<const connection_observer>(observer));
 }
 
 /// Null, and the reason, if it fails.
@@ -111,6 +110,7 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_poi
 
 asio::awaitable<std::unique_ptr<stream>> connect_stream(address where, time_point deadline, connect_options options) {
     if (is_datagram(where.kind)) throw error{errc::invalid_address, to_string(where) + ": datagrams are not connected like this"};
+    if (options.tls && !where.tls) throw std::invalid_argument{to_string(where) + ": options of TLS are given, but the address is not tls://"};
     if (where.tls && !options.tls) options.tls = tls_client_context::standard();
     const std::vector<socket_address> all = co_await resolve(where, deadline);
     std::error_code ec = asio::error::host_not_found;

@@ -39,7 +39,7 @@ struct connect_options {
 /// (`asio::error::host_not_found`, ...), with `operation_aborted` when it was cancelled, and otherwise with the system's code of
 /// the last address that was tried (`std::errc::connection_refused`, ...); with `errc::certificate_expired`,
 /// `certificate_name_mismatch` or `certificate_not_trusted`, which are `condition::unauthorized`, or the reason of OpenSSL's
-/// where TLS fails; with `errc::invalid_address` for datagrams.
+/// where TLS fails; with `errc::invalid_address` for datagrams. `std::invalid_argument` for TLS options with another address.
 /// Cancellation: all types. Concurrency: the connection belongs to the executor of the coroutine that awaits this.
 [[nodiscard]] asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline,
                                                                    connect_options options = {});

@@ -63,7 +63,13 @@ connection::connection(std::unique_ptr<stream> transport, std::shared_ptr<const 
 
 connection::~connection() {
     if (self_) *self_ = nullptr;
-    if (open_) stream_->close();
+    close();
+}
+
+void connection::announce(std::unique_ptr<stream> nowhere, std::shared_ptr<const connection_observer> observer) {
+    connection attempt{std::move(nowhere), std::move(observer)};
+    attempt.tell(connection_state::dial);
+    attempt.open_ = false;  // it never was: there is nothing to be closed
 }
 
 void connection::tell(connection_state now) const noexcept {
@@ -116,6 +122,8 @@ std::size_t connection::read_now(mutable_bytes to) {
         ended_ = true;
         tell(connection_state::close_read);
     } else if (ec && ec != asio::error::would_block) {
+        read_failure_ = ec;  // what a stream gives after that is no input
+        failed_ = true;
         fail(ec);
     }
     return size;
@@ -127,6 +135,7 @@ asio::awaitable<std::size_t> connection::read(mutable_bytes to, from where) {
     if (to.empty()) co_return 0;
     while (!ended_) {
         if (!open_) fail(asio::error::operation_aborted);
+        if (read_failure_) fail(read_failure_);
         if (!drained_ || stream_->pending()) {
             if (const std::size_t size = read_now(to); size > 0 || ended_) co_return size;
         }
@@ -152,6 +161,7 @@ asio::awaitable<void> connection::handshake(time_point deadline) {
     }
     while (stream_->handshaking()) {
         if (!open_) fail(asio::error::operation_aborted);
+        if (read_failure_) fail(read_failure_);
         if (ended_) fail(asio::error::eof);
         begin_wait();
         std::error_code ec;
@@ -179,12 +189,12 @@ asio::awaitable<std::string> connection::read_until(std::string_view delimiter, 
     for (;;) {
         const std::size_t found = ahead_.find(delimiter, searched);
         const std::size_t end = found == std::string::npos ? std::string::npos : found + delimiter.size();
-        if (end <= most) {
+        if (found != std::string::npos && end <= most) {
             std::string text = ahead_.substr(0, end);
             ahead_.erase(0, end);
             co_return text;
         }
-        if (end != std::string::npos || ahead_.size() >= most) {
+        if (found != std::string::npos || ahead_.size() >= most) {
             throw error{errc::too_big, fmt::format("the delimiter is not among the first {} bytes", most)};
         }
         searched = ahead_.size() - std::min(ahead_.size(), delimiter.size() - 1);
@@ -208,7 +218,10 @@ asio::awaitable<void> connection::wait_writable() {
 /// What the kernel takes at once.
 std::size_t connection::write_now(std::span<const bytes_view> parts, std::error_code& ec) {
     const std::size_t size = stream_->write_some(parts, ec);
-    if (ec && ec != asio::error::would_block) fail(ec);
+    if (ec && ec != asio::error::would_block) {
+        failed_ = true;
+        fail(ec);
+    }
     if (size > 0) {
         active_.store(clock::now(), std::memory_order_relaxed);
         bytes_written_ += size;
@@ -258,6 +271,27 @@ void connection::shutdown_write() {
     tell(connection_state::close_write);
 }
 
+asio::awaitable<void> connection::linger(duration limit) {
+    static constexpr std::uint64_t most = 1024 * 1024;
+    if (!open_ || ended_ || failed_) co_return;
+    shutdown_write();
+    const std::uint64_t before = bytes_read_;
+    const auto discarded = [&] { return bytes_read_ - before; };
+    if (!self_) self_ = std::make_shared<connection*>(this);
+    steady_timer timer{co_await asio::this_coro::executor};
+    timer.expires_at(later(clock::now(), limit));
+    timer.async_wait([self = self_](std::error_code ec) {
+        if (!ec && *self != nullptr && (*self)->reader_.suspended()) (*self)->reader_.resume(errc::timed_out);
+    });
+    try {
+        std::array<std::byte, 16 * 1024> nowhere;
+        drained_ = false;
+        if (read_now(nowhere) == 0) co_return;  // it is silent: nothing is on its way that would be answered by a reset
+        while (!ended_ && discarded() < most) (void)co_await read(nowhere, from::stream);
+    } catch (const error&) {  // it has gone, or the time is over
+    }
+}
+
 /// What the peer has sent and nobody has read would make the close a reset, which takes along what is on its way to it.
 void connection::discard_input() noexcept {
     try {
@@ -271,7 +305,7 @@ void connection::discard_input() noexcept {
     }
 }
 
-void connection::close() {
+void connection::close() noexcept {
     if (!std::exchange(open_, false)) return;
     if (!write_ended_) stream_->shutdown_send();  // which says in TLS that this is the end
     if (!ended_) discard_input();
@@ -279,7 +313,7 @@ void connection::close() {
     tell(connection_state::closed);
 }
 
-void connection::abort() {
+void connection::abort() noexcept {
     if (!std::exchange(open_, false)) return;
     stream_->abort();
     tell(connection_state::closed);

@@ -42,14 +42,19 @@ using connection_observer = std::function<void(const connection& which, connecti
 /// not said that it is the end.
 /// Cancellation: reads and writes end with `operation_aborted`; what has been read stays, a write may have sent a part.
 /// Concurrency: everything on its executor; one read and one write at a time.
-/// Lifetime: a connection must stay until what was begun on it has completed.
+/// Lifetime: a connection must stay until what was begun on it has completed, and a coroutine that waits on it must have ended
+/// before its context is destroyed: `close()` ends it.
 class connection final : private read_waiter {
 public:
     /// Who has it when it begins: a server, a client, or a test with a `memory_link`.
     explicit connection(std::unique_ptr<stream> transport, std::shared_ptr<const connection_observer> observer = nullptr);
     connection(const connection&) = delete;
     connection& operator=(const connection&) = delete;
+    /// As `close()`.
     ~connection();
+
+    /// Tells `observer` of an attempt to connect, of which only the address is known.
+    static void announce(std::unique_ptr<stream> nowhere, std::shared_ptr<const connection_observer> observer);
 
     /// Waits until the TLS handshake is done, if there is one: servers and `connect` do, before anybody reads or writes.
     /// Errors: `errc::timed_out` at `deadline`; those of `make_tls_client_stream`, or the reason of OpenSSL's.
@@ -71,16 +76,21 @@ public:
 
     /// Nothing more will be written: the peer sees the end of the stream (FIN), and may still send.
     void shutdown_write();
-    /// Ends it at once. What was written is still sent, if the peer has read what it sent; pending operations end with
+    /// Throws away what a peer is still sending that does not expect the end, until that is over, 1 MiB or `limit` at most: TCP
+    /// answers input after the close with a reset, which takes along what is on its way to the peer. At once if it is silent.
+    [[nodiscard]] asio::awaitable<void> linger(duration limit);
+    /// Ends it at once. What was written is still sent, unless the peer goes on sending (`linger`); pending operations end with
     /// `operation_aborted`.
-    void close();
+    void close() noexcept;
     /// The same with a reset: what was not sent is lost.
-    void abort();
+    void abort() noexcept;
 
     /// Tells the observer, whose exceptions go no further: for whoever has made the connection.
     void tell(connection_state now) const noexcept;
 
     [[nodiscard]] bool is_open() const noexcept { return open_; }
+    /// Whether an error has ended reading or writing; whoever reads gets it again.
+    [[nodiscard]] bool has_failed() const noexcept { return failed_; }
     /// Whether all that the peer has sent was read, and that it has ended its side.
     [[nodiscard]] bool at_end() const noexcept { return ended_ && ahead_.empty(); }
     /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none.
@@ -123,6 +133,8 @@ private:
     bool stream_waits_ = false;     // it will call `readable`, whether a coroutine waits for that or not
     bool ended_ = false;            // by the peer
     bool write_ended_ = false;      // by us
+    bool failed_ = false;
+    std::error_code read_failure_;
     resumer reader_;
     resumer writer_;
     std::shared_ptr<connection*> self_;  // for waits that may end after this

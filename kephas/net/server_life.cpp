@@ -55,7 +55,7 @@ bool server_life::run(std::span<asio::io_context* const> contexts) {
     bool again = false;
     std::function<void(std::error_code, int)> on_signal = [&](std::error_code ec, int /*number*/) {
         if (ec) return;
-        shutdown(std::exchange(again, true) ? time_point::min() : clock::now() + drain_timeout_);
+        shutdown(std::exchange(again, true) ? time_point::min() : later(clock::now(), drain_timeout_));
         signals.async_wait(on_signal);
     };
     signals.async_wait(on_signal);
@@ -68,9 +68,18 @@ bool server_life::run(std::span<asio::io_context* const> contexts) {
         guards.clear();
     });
     std::vector<std::thread> threads;
-    for (asio::io_context* const each : contexts.subspan(1)) threads.emplace_back([each] { each->run(); });
+    const auto join_all = [&threads] {
+        for (std::thread& each : threads) each.join();
+    };
+    try {
+        for (asio::io_context* const each : contexts.subspan(1)) threads.emplace_back([each] { each->run(); });
+    } catch (...) {  // the system has no more threads: nothing has begun to serve
+        for (asio::io_context* const each : contexts) each->stop();
+        join_all();
+        throw;
+    }
     first.run();
-    for (std::thread& each : threads) each.join();
+    join_all();
     if (failure) std::rethrow_exception(failure);
     return clean;
 }
@@ -85,7 +94,7 @@ asio::awaitable<bool> server_life::serve_once() {
     // A cancellation is a wish, not an error: it never throws here, whenever it comes.
     const bool throws = co_await asio::this_coro::throw_if_cancelled();
     const auto before = (co_await asio::this_coro::cancellation_state).cancelled();
-    if (before != asio::cancellation_type::none) shutdown(clock::now() + drain_timeout_);
+    if (before != asio::cancellation_type::none) shutdown(later(clock::now(), drain_timeout_));
     co_await asio::this_coro::throw_if_cancelled(false);
     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
     running_.store(true, std::memory_order_release);
@@ -147,7 +156,7 @@ asio::awaitable<void> server_life::wait_for_shutdown() {
         ec);
     const std::lock_guard lock{mutex_};
     waiter_ = nullptr;
-    if (!deadline_) deadline_ = clock::now() + drain_timeout_;  // it was cancelled, or has ended
+    if (!deadline_) deadline_ = later(clock::now(), drain_timeout_);  // it was cancelled, or has ended
 }
 
 /// False if the deadline passes before.

@@ -30,7 +30,7 @@ public:
 
     /// Takes nothing new, and lets handlers come to their end; those that have not by `deadline` are cancelled. Returns at once.
     virtual void shutdown(time_point deadline) = 0;
-    void shutdown(duration timeout) { shutdown(clock::now() + timeout); }
+    void shutdown(duration timeout) { shutdown(later(clock::now(), timeout)); }
     /// Ends everything at once.
     void close() { shutdown(time_point::min()); }
 

@@ -64,7 +64,7 @@ asio::awaitable<void> stream_client::once(bytes_view request, time_point deadlin
         failure = std::current_exception();
     }
     watched->on = nullptr;
-    if (own) close();
+    if (own || failure) close();
     if (watched->late) throw error{errc::timed_out, to_string(where_)};
     if (failure) std::rethrow_exception(failure);
 }

@@ -43,17 +43,20 @@ public:
 
     /// Connects, in place of an earlier connection, which is closed. Errors, cancellation: those of `kephas::connect`.
     [[nodiscard]] asio::awaitable<void> connect(time_point deadline);
-    [[nodiscard]] asio::awaitable<void> connect(duration timeout) { return connect(clock::now() + timeout); }
-    /// Whether there is a connection that nobody here has closed, and of which the peer's end has not been read.
-    [[nodiscard]] bool is_connected() const noexcept { return connection_ && connection_->is_open() && !connection_->at_end(); }
+    [[nodiscard]] asio::awaitable<void> connect(duration timeout) { return connect(later(clock::now(), timeout)); }
+    /// Whether there is a connection that nobody here has closed, that has not failed, and of which the peer's end has not been read.
+    [[nodiscard]] bool is_connected() const noexcept {
+        return connection_ && connection_->is_open() && !connection_->at_end() && !connection_->has_failed();
+    }
 
     /// Writes `request` and awaits `handle`, on the connection that there is, or else on one made for it, which is closed afterwards.
-    /// Errors: those of `connect` and of the handler; `errc::timed_out` if all of it has not ended by the deadline: the
-    /// connection is closed then. Cancellation: all types.
+    /// Errors: those of `connect` and of the handler; `errc::timed_out` if all of it has not ended by the deadline, which ends
+    /// what waits for the connection. After any of them the connection is closed: somebody else would read the rest of the
+    /// answer. Cancellation: all types.
     /// Lifetime: the request stays until it has completed.
     [[nodiscard]] asio::awaitable<void> once(bytes_view request, time_point deadline, response_handler handle);
     [[nodiscard]] asio::awaitable<void> once(std::string_view request, duration timeout, response_handler handle) {
-        return once(as_bytes(request), clock::now() + timeout, std::move(handle));
+        return once(as_bytes(request), later(clock::now(), timeout), std::move(handle));
     }
 
     [[nodiscard]] asio::awaitable<std::size_t> read_some(mutable_bytes to) { return current().read_some(to); }

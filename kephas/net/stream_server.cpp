@@ -16,6 +16,7 @@
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/strand.hpp>
@@ -51,9 +52,13 @@ std::unique_ptr<acceptor> bind(const asio::any_io_executor& executor, const addr
     });
 }
 
+bool says_anything(const tls_options& tls) {
+    return !tls.certificates.empty() || tls.clients != client_certificates::none || !tls.client_ca.empty();
+}
+
 std::string tls_without_tls(const address& where) {
     if (is_unix(where.kind)) return fmt::format("\"{}\": there is no TLS over Unix sockets", to_string(where));
-    return fmt::format("\"{}\": certificates are given, but the address is not tls://", to_string(where));
+    return fmt::format("\"{}\": options of TLS are given, but the address is not tls://", to_string(where));
 }
 
 }  // namespace
@@ -65,6 +70,7 @@ void stream_server_options::validate() const {
     require(max_connections > 0, "max_connections is 0: nobody could connect");
     require(idle_timeout >= duration::zero(), "idle_timeout is negative");
     require(keep_alive >= duration::zero(), "keep_alive is negative");
+    require(linger_timeout >= duration::zero(), "linger_timeout is negative");
     require(handshake_timeout >= duration::zero(), "handshake_timeout is negative");
     require(drain_timeout >= duration::zero(), "drain_timeout is negative");
     require((access.mode & ~mode_t{0777}) == 0, "access.mode has bits that are no rights of a file");
@@ -85,7 +91,7 @@ public:
             throw error{errc::invalid_address, fmt::format("\"{}\": datagrams have a server of their own", to_string(where_))};
         }
         if (where_.tls) check_tls_options(options_.tls);
-        else if (!options_.tls.certificates.empty()) throw std::invalid_argument{tls_without_tls(where_)};
+        else if (says_anything(options_.tls)) throw std::invalid_argument{tls_without_tls(where_)};
         if (context_ != nullptr) return;
         const unsigned threads = options_.threads > 0 ? options_.threads : std::max(1U, std::thread::hardware_concurrency());
         for (unsigned i = 0; i < threads; ++i) workers_.push_back(std::make_unique<worker>());
@@ -115,6 +121,7 @@ private:
         connection client;
         asio::cancellation_signal cancel;
         bool ready = false;  // its TLS handshake is done
+        bool cut = false;    // before it has begun
     };
 
     /// Where it also ends, if this is the last that knows it.
@@ -131,10 +138,16 @@ private:
     [[nodiscard]] bool finish() override;
     void spawn(asio::awaitable<void> task);
     void accepted(int fd);
+    void begin(const std::shared_ptr<live>& who);
     [[nodiscard]] std::shared_ptr<live> make_live(owned_fd socket);
     [[nodiscard]] asio::awaitable<void> serve_connection(std::shared_ptr<live> who);
     void connection_ended(const std::shared_ptr<live>& who, const std::exception_ptr& failure);
     void forget(const std::shared_ptr<live>& who);
+    void end_idle_watch();
+    [[nodiscard]] bool nothing_left() const {
+        const std::lock_guard lock{mutex_};
+        return lives_.empty();
+    }
     [[nodiscard]] asio::awaitable<void> watch_idle();
 
     const address where_;
@@ -213,6 +226,11 @@ void stream_server::implementation::start() {
 void stream_server::implementation::stop() {
     acceptor_->stop();
     if (certificates_) certificates_->stop_watching(acceptor_->executor());
+    if (nothing_left()) end_idle_watch();
+}
+
+/// Once it has nothing to watch and never will.
+void stream_server::implementation::end_idle_watch() {
     asio::post(acceptor_->executor(), [self = self()] {
         if (self->idle_timer_) self->idle_timer_->cancel();
     });
@@ -227,6 +245,7 @@ void stream_server::implementation::cut() {
     }
     for (auto& each : all) {
         on_its_thread(std::move(each), [](live& which) {
+            which.cut = true;
             which.client.close();
             which.cancel.emit(asio::cancellation_type::terminal);
         });
@@ -271,12 +290,22 @@ void stream_server::implementation::accepted(int fd) {
             if (!late) lives_.insert(who);
         }
         if (late) return forget(who);
-        auto ended = [self = self(), who](const std::exception_ptr& failure) { self->connection_ended(who, failure); };
-        asio::co_spawn(who->executor, serve_connection(who),
-                       asio::bind_cancellation_slot(who->cancel.slot(), std::move(ended)));
+        asio::dispatch(who->executor, [self = self(), who] { self->begin(who); });
     } catch (...) {  // no memory; its thread has not seen it yet
         forget(who);
         throw;
+    }
+}
+
+/// On the connection's executor, as whatever cancels it.
+void stream_server::implementation::begin(const std::shared_ptr<live>& who) {
+    try {
+        if (who->cut) return connection_ended(who, nullptr);
+        auto ended = [self = self(), who](const std::exception_ptr& failure) { self->connection_ended(who, failure); };
+        asio::co_spawn(who->executor, serve_connection(who),
+                       asio::bind_cancellation_slot(who->cancel.slot(), std::move(ended)));
+    } catch (...) {  // no memory
+        connection_ended(who, std::current_exception());
     }
 }
 
@@ -284,12 +313,13 @@ asio::awaitable<void> stream_server::implementation::serve_connection(std::share
     who->client.tell(connection_state::opened);
     if (certificates_) {
         const bool limited = options_.handshake_timeout > duration::zero();
-        co_await who->client.handshake(limited ? clock::now() + options_.handshake_timeout : time_point::max());
+        co_await who->client.handshake(limited ? later(clock::now(), options_.handshake_timeout) : time_point::max());
         who->ready = true;
     }
     if (options_.authorize && !options_.authorize(who->client)) co_return;
     who->client.tell(connection_state::handler);
     co_await handler_(who->client);
+    co_await who->client.linger(options_.linger_timeout);
 }
 
 /// On the connection's executor.
@@ -312,12 +342,13 @@ void stream_server::implementation::forget(const std::shared_ptr<live>& who) {
         const std::lock_guard lock{mutex_};
         lives_.erase(who);
     }
+    if (ending() && nothing_left()) end_idle_watch();
     end_task();
 }
 
 asio::awaitable<void> stream_server::implementation::watch_idle() {
     const duration step = std::clamp<duration>(options_.idle_timeout / 8, std::chrono::milliseconds{1}, std::chrono::seconds{1});
-    while (!ending()) {
+    while (!ending() || !nothing_left()) {
         idle_timer_->expires_after(step);
         std::error_code ec;
         co_await idle_timer_->async_wait(asio::redirect_error(asio::use_awaitable, ec));

@@ -37,8 +37,10 @@ struct stream_server_options {
     /// Called with each socket that was accepted, to set its options; on the thread that accepts. If it throws, that one is closed.
     std::function<void(int fd)> prepare_socket{};
     unix_socket_access access{};  ///< Who may connect to a Unix socket.
-    tls_options tls{};            ///< Certificates of `tls://`, and what is asked of the clients.
+    tls_options tls{.alpn = {}};  ///< Certificates of `tls://`, and what is asked of the clients.
     duration handshake_timeout = std::chrono::seconds{10};  ///< For TLS. Zero: none.
+    /// For a peer that still sends when its handler has returned, so that it gets what was written: `connection::linger`.
+    duration linger_timeout = std::chrono::seconds{2};
     /// Whether a connection is served: its peer's credentials, say. On the connection's thread, before the handler.
     std::function<bool(const connection&)> authorize{};
     connection_observer on_state{};  ///< On the connection's thread.
@@ -60,7 +62,7 @@ struct stream_server_options {
 ///     }};
 ///     server.run();
 ///
-/// A connection is closed when its handler has returned or thrown. Each belongs to one thread, or one strand of the program's
+/// A connection is closed when its handler has returned or thrown; `run` returns when nothing is left that handlers have begun. Each belongs to one thread, or one strand of the program's
 /// executor, so that its handler needs no lock for what is its own.
 class stream_server final : public socket_server {
 public:

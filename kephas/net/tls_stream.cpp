@@ -216,6 +216,8 @@ void tls_stream::begin(const tls_client_context& rules, const std::string& host)
     ERR_clear_error();
     const bool is_address = X509_VERIFY_PARAM_set1_ip_asc(wanted, host.c_str()) == 1;
     bool ready = true;
+    // RFC 9525 6.3: a wildcard is a whole label, and the common name says nothing.
+    X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (!is_address) {
         ready = SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;  // no address may stand there (RFC 6066 3)
         if (rules.verifies()) ready = ready && SSL_set1_host(ssl, host.c_str()) == 1;

@@ -158,7 +158,8 @@ TEST_CASE("the builder says what does not fit together") {
     CHECK(contains(refusal(udp().tls(tls)), "no TLS over datagrams"));
     CHECK(contains(refusal(file().tls(tls)), "no TLS over Unix sockets"));
     CHECK(refusal(tcp().tls(tls)).empty());
-    CHECK(refusal(udp().tls(tls).tls(tls_options{})).empty());  // the last word
+    CHECK(refusal(udp().tls(tls).no_tls()).empty());
+    CHECK(contains(refusal(tcp().tls(tls_options{})), "at least one"));  // it does not fail open
     CHECK(contains(refusal(udp().idle_timeout(1s)), "idle_timeout"));
     CHECK(contains(refusal(udp().authorize([](const connection&) { return true; })), "authorize"));
     CHECK(contains(refusal(udp().on_state([](const connection&, connection_state) {})), "on_state"));
@@ -182,4 +183,6 @@ TEST_CASE("the builder says what does not fit together") {
     CHECK(contains(refusal(config::client().network(config::unix_stream).address("/x").tls()), "no TLS over Unix sockets"));
     CHECK(contains(refusal(config::client().address(where).keep_alive(-1s)), "keep_alive"));
     CHECK(refusal(config::client().address(where).tls({.verify = false})).empty());
+    CHECK(contains(refusal(config::client().address(where).tls({.ca = pem_text("none")})), "no certificate in PEM form"));
+    CHECK(contains(refusal(config::client().address(where).tls({.ca = pem_file("/no/such/file.pem")})), "/no/such/file.pem"));
 }

@@ -316,13 +316,28 @@ TEST_CASE("idle time begins anew with each read and write") {
     connection ours{over.open()};
     run(over.context, [](connection& from, int peer) -> asio::awaitable<void> {
         co_await pass(20ms);
-        CHECK(from.idle_time() >= 20ms);
+        const duration before_write = from.idle_time();
+        CHECK(before_write >= 20ms);
         co_await from.write("x");
         const duration after_write = from.idle_time();
-        CHECK(after_write < 20ms);
+        CHECK(after_write < before_write);
         co_await pass(20ms);
+        const duration before_read = from.idle_time();
         send(peer, "y");
         (void)co_await read_text(from);
-        CHECK(from.idle_time() < 20ms);
+        CHECK(from.idle_time() < before_read);
+    }(ours, over.peer));
+}
+
+TEST_CASE("without a limit read_until waits for the delimiter, however much comes before it") {
+    over_poller over;
+    connection ours{over.open()};
+    run(over.context, [](connection& from, int peer) -> asio::awaitable<void> {
+        send(peer, "no");
+        steady_timer timer{co_await asio::this_coro::executor};
+        timer.expires_after(1ms);
+        timer.async_wait([peer](std::error_code) { send(peer, " limit\nrest"); });
+        const std::string line = co_await from.read_until("\n", std::string::npos);
+        CHECK(line == "no limit\n");
     }(ours, over.peer));
 }

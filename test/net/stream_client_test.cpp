@@ -12,6 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <ostream>
 #include <stdexcept>
@@ -169,6 +170,51 @@ TEST_CASE("once ends at its deadline, with what its handler throws, and with the
     CHECK(failure_of(context, nobody, [](stream_client& self) -> asio::awaitable<void> {
         co_await self.once("x", 10s, [](connection&) -> asio::awaitable<void> { co_return; });
     }).code() == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("a connection that has failed, or of which an answer was left half read, is not used again") {
+    std::atomic<int> connections{0};
+    const running_stream_server server{own_threads, "tcp://127.0.0.1:0", [&](connection& client) -> asio::awaitable<void> {
+        const int number = ++connections;
+        const std::string line = co_await client.read_until("\n");
+        co_await client.write("a" + std::to_string(number) + "\nb\n");
+        if (line == "reset\n") client.abort();
+        (void)co_await client.read_until("\n");
+    }};
+    asio::io_context context;
+    stream_client client{"tcp://" + server->local_address()};
+    run(context, [](stream_client& self) -> asio::awaitable<void> {
+        std::string seen;
+        const auto one_line = [&seen](connection& on) -> asio::awaitable<void> { seen = co_await on.read_until("\n"); };
+        co_await self.connect(10s);
+        bool thrown = false;
+        try {
+            co_await self.once("x\n", 10s, [](connection& on) -> asio::awaitable<void> {
+                (void)co_await on.read_until("\n");
+                throw std::runtime_error{"in the middle"};
+            });
+        } catch (const std::runtime_error&) {
+            thrown = true;
+        }
+        CHECK(thrown);
+        CHECK_FALSE(self.is_connected());
+        co_await self.once("x\n", 10s, one_line);
+        CHECK(seen == "a2\n");
+
+        co_await self.connect(10s);
+        co_await self.write("reset\n");
+        std::error_code failure;
+        try {
+            std::array<std::byte, 64> much;
+            co_await self.read_exactly(much);
+        } catch (const error& reset) {
+            failure = reset.code();
+        }
+        CHECK(failure);
+        CHECK_FALSE(self.is_connected());
+        co_await self.once("x\n", 10s, one_line);
+        CHECK(seen == "a4\n");
+    }(client));
 }
 
 TEST_CASE("without a connection reading and writing fail clearly") {

@@ -139,6 +139,35 @@ TEST_CASE("what a handler has written arrives, although it left input unread whe
     }
 }
 
+TEST_CASE("what a handler has written arrives, although the peer goes on sending when it has returned") {
+    for (const auto how : both) {
+        const running_stream_server server{how, "tcp://127.0.0.1:0", [](connection& client) -> asio::awaitable<void> {
+                                 (void)co_await client.read_until("\n");
+                                 co_await client.write("too much");
+                             }};
+        const socket_peer client = server.connect();
+        client.send("line\n" + std::string(20'000, 'x'));
+        for (int i = 0; i < 30; ++i) client.send(std::string(16'000, 'y'));
+        client.end();
+        CHECK(client.receive(8) == "too much");
+        CHECK(client.ends());
+    }
+}
+
+TEST_CASE("a shutdown for as long as it takes cuts nobody, and idle connections are closed meanwhile") {
+    for (const auto how : both) {
+        stream_server_options options;
+        options.idle_timeout = 30ms;
+        running_stream_server server{how, "tcp://127.0.0.1:0", echo, options};
+        const socket_peer idle = server.connect();
+        idle.send("x");
+        CHECK(idle.receive(1) == "x");
+        server->shutdown(duration::max());
+        CHECK(idle.ends());
+        CHECK(server.outcome());
+    }
+}
+
 TEST_CASE("shutdown stops accepting first, and lets the handlers come to their end") {
     for (const auto how : both) {
         running_stream_server server{how, "tcp://127.0.0.1:0", echo};
@@ -162,10 +191,11 @@ TEST_CASE("shutdown stops accepting first, and lets the handlers come to their e
 
 TEST_CASE("at the deadline of a shutdown the handlers that are left are cancelled, and their connections closed") {
     for (const auto how : both) {
+        std::atomic<int> begun{0};
         std::atomic<int> cancelled{0};
         running_stream_server server{how, "tcp://127.0.0.1:0", [&](connection& client) -> asio::awaitable<void> {
                            try {
-                               if (cancelled >= 0) co_await wait_for_ever(client);
+                               if (++begun > 0) co_await wait_for_ever(client);
                            } catch (const std::system_error& failure) {
                                if (failure.code() == asio::error::operation_aborted) ++cancelled;
                                throw;
@@ -173,7 +203,7 @@ TEST_CASE("at the deadline of a shutdown the handlers that are left are cancelle
                        }};
         const socket_peer first = server.connect();
         const socket_peer second = server.connect();
-        server.wait_for_connections(2);
+        while (begun < 2) std::this_thread::yield();
         const auto begin = std::chrono::steady_clock::now();
         server->shutdown(50ms);
         CHECK_FALSE(server.outcome());

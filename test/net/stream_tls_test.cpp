@@ -288,6 +288,75 @@ TEST_CASE("authorize sees the client's certificate, and a client without one is 
     talk_to(url(server->local_address()), how(alice));
 }
 
+TEST_CASE("a handler that reads again after TLS has failed gets the same error, and nothing that was never decrypted") {
+    std::promise<std::vector<std::error_code>> told;
+    const running_stream_server server{own_threads, "tls://127.0.0.1:0", [&](connection& client) -> asio::awaitable<void> {
+        std::vector<std::error_code> all;
+        std::array<std::byte, 16> few;
+        for (int i = 0; i < 3; ++i) {
+            std::error_code code;
+            try {
+                if (i == 1) (void)co_await client.read_until("\n");
+                else (void)co_await client.read_some(few);
+            } catch (const std::system_error& failure) {
+                code = failure.code();
+            }
+            all.push_back(code);
+        }
+        CHECK(client.has_failed());
+        told.set_value(std::move(all));
+    }, with(localhost_pair())};
+    tls_client client{static_cast<std::uint16_t>(std::stoi(server->local_address().substr(server->local_address().rfind(':') + 1)))};
+    client.handshake();
+    client.send_on_wire(std::string{"\x17\x03\x03\x00\x20", 5} + std::string(100'000, 'x'));
+    auto outcome = told.get_future();
+    REQUIRE(outcome.wait_for(10s) == std::future_status::ready);
+    const std::vector<std::error_code> all = outcome.get();
+    CHECK(all.at(0) == condition::protocol_violation);
+    CHECK(all == std::vector<std::error_code>(3, all.at(0)));
+}
+
+TEST_CASE("a client that leaves its scope says that this is the end, and tells that it is closed") {
+    error_list told;
+    std::promise<std::size_t> last;
+    stream_server_options options = with(localhost_pair());
+    const running_stream_server server{own_threads, "tls://127.0.0.1:0", [&](connection& client) -> asio::awaitable<void> {
+        std::array<std::byte, 16> few;
+        (void)co_await client.read_some(few);
+        std::size_t size = 99;
+        try {
+            size = co_await client.read_some(few);  // it would throw `truncated` without a close_notify
+        } catch (const std::system_error& failure) {
+            told.add(std::current_exception());
+        }
+        last.set_value(size);
+    }, options};
+    std::vector<connection_state> states;
+    connect_options wishes = how(trusting(common_ca()));
+    wishes.on_state = [&](const connection&, connection_state now) { states.push_back(now); };
+    asio::io_context context;
+    run(context, [](std::string where, connect_options use) -> asio::awaitable<void> {
+        const auto peer = co_await connect(address::parse(where), clock::now() + 10s, use);
+        co_await peer->write("x");
+    }(url(server->local_address()), wishes));
+    auto outcome = last.get_future();
+    REQUIRE(outcome.wait_for(10s) == std::future_status::ready);
+    CHECK(outcome.get() == 0);
+    CHECK(states.back() == connection_state::closed);
+    CHECK(states.front() == connection_state::dial);
+}
+
+TEST_CASE("options of TLS with another address are refused, not ignored") {
+    asio::io_context context;
+    CHECK_THROWS_AS(run(context, [](connect_options use) -> asio::awaitable<void> {
+        (void)co_await connect(address::parse("tcp://127.0.0.1:1"), clock::now() + 10s, use);
+    }(how(trusting(common_ca())))), std::invalid_argument);
+    stream_server_options open;
+    open.tls.clients = client_certificates::required;
+    open.tls.client_ca = pem_text(common_ca().certificate());
+    CHECK_THROWS_AS(stream_server("tcp://127.0.0.1:0", echo, open), std::invalid_argument);
+}
+
 TEST_CASE("a peer that does not finish its TLS handshake is closed after the handshake timeout") {
     error_list told;
     stream_server_options options = with(localhost_pair());
