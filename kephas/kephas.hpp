@@ -13,6 +13,8 @@
 #include <kephas/proto/json/write.hpp>
 #include <kephas/proto/websocket/close_code.hpp>
 
+#include <kephas/client/command_client.hpp>
+
 #include <kephas/server/client.hpp>
 #include <kephas/server/clients.hpp>
 #include <kephas/server/close_info.hpp>

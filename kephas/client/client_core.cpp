@@ -178,7 +178,15 @@ void client_core::start() {
     policy_ = reconnection{options_.reconnect};
     change(link_state::connecting, 1, {}, {});
     asio::co_spawn(executor_, run(), [self = shared_from_this()](const std::exception_ptr& failure) {
-        if (failure) self->note_failure(failure, "the client");  // there was no memory
+        if (!failure) return;
+        self->note_failure(failure, "the client");  // there was no memory
+        {
+            const std::lock_guard lock{self->mutex_};
+            self->closing_ = true;
+            self->end_waits_locked(errc::closed);
+            self->make_room_locked();
+        }
+        self->finished({.error = std::make_error_code(std::errc::not_enough_memory)});
     });
 }
 
@@ -202,9 +210,8 @@ asio::awaitable<void> client_core::run() {
     }
     {
         const std::lock_guard lock{mutex_};
-        // Who closes it while there is no connection has his way at once.
-        if (order_ && end.by != connection_end::ended_by::server && end.code == close_code::abnormal) {
-            end = {.by = connection_end::ended_by::client, .code = order_->code, .reason = order_->reason};
+        if (order_ && end.by != connection_end::ended_by::server) {
+            end = {.by = connection_end::ended_by::client, .code = order_->code, .reason = order_->reason, .clean = end.clean};
         }
     }
     auto finishing = finish(std::move(end));

@@ -159,11 +159,11 @@ void client_core::count_bytes(std::size_t received, std::size_t sent) {
 }
 
 const close_order* client_core::close_ordered() {
-    if (!give_up_ || !obeyed_) {
+    {
         const std::lock_guard lock{mutex_};
         obeyed_ = order_;
     }
-    if (give_up_ && !obeyed_) obeyed_ = give_up_;
+    if (!obeyed_) obeyed_ = give_up_;
     return obeyed_ ? &*obeyed_ : nullptr;
 }
 

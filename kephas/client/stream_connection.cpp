@@ -33,7 +33,7 @@ stream_connection::stream_connection(std::shared_ptr<event_stream> events, std::
       close_timeout_{close_timeout},
       early_{std::move(early)} {}
 
-stream_connection::~stream_connection() = default;
+stream_connection::~stream_connection() { give_back(); }
 
 asio::awaitable<connection_end> stream_connection::run(connection_owner& owner) {
     owner_ = &owner;

@@ -1,6 +1,7 @@
 // The command client over real sockets: WebSocket, TLS, datagrams; several threads.
 #include <kephas/client/command_client.hpp>
 #include <kephas/net/datagram_socket.hpp>
+#include <kephas/net/steady_timer.hpp>
 
 #include <support/run_coroutine.hpp>
 #include <support/temporary_folder.hpp>
@@ -173,13 +174,13 @@ TEST_CASE("a server that is restarted finds its client again, and what that had 
     });
     std::unique_ptr<running_server> second;
     run(context, client.connect());
-    std::thread operator_of_servers{[&, away = lost.get_future()] {
+    std::jthread operator_of_servers{[&, away = lost.get_future()] {
         first->stop();
         away.wait();
         second = std::make_unique<running_server>(served_routes(), same_port);
     }};
     run(context, [](command_client& used) -> asio::awaitable<void> {
-        while (used.state() == link_state::connected) {
+        while (used.stats().connections < 2) {
             steady_timer pause{co_await asio::this_coro::executor, 1ms};
             co_await pause.async_wait(asio::use_awaitable);
         }
