@@ -199,10 +199,38 @@ def statsd(path):
     assert done.returncode == 1 and 'Connection refused' in done.stderr, done
 
 
+def command_client(path, server):
+    with Program(server) as program:
+        port, = program.ports(r'listening on ws://127\.0\.0\.1:(\d+)/ws')
+        client = subprocess.Popen([path, f'ws://127.0.0.1:{port}/ws'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            expected = ['now connecting', 'now connected', 'welcome: Welcome to the server!', '1 + 2.5 = 3.5', 'signed in: Login successful']
+            said = [client.stdout.readline().strip() for _ in expected]
+            assert sorted(said) == sorted(expected) and said[:2] == expected[:2], said
+            client.stdin.write('grace\n\n')
+            client.stdin.flush()
+            assert client.stdout.readline() == 'signed in: Login successful\n'
+            assert client.stdout.readline() == 'not signed in: a name, please\n'
+            other = Client(port)
+            other.expect_command(1, b'Welcome to the server!')
+            other.send(8, struct.pack('>H', 1000) + b'so long')
+            assert client.stdout.readline().endswith(' left: so long\n')
+            client.stdin.close()
+            assert client.stdout.read() == 'now closed\nclosed with 1000\n'
+            assert client.wait(PATIENCE) == 0
+        finally:
+            client.kill()
+            client.wait()
+        program.stop()
+    done = subprocess.run([path, f'ws://127.0.0.1:{port}/ws'], capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and 'Connection refused' in done.stderr, done
+
+
 quickstart(sys.argv[1])
 embed(sys.argv[2])
 tcp(sys.argv[3], sys.argv[4])
 unix(sys.argv[5])
 monitoring(sys.argv[6])
 statsd(sys.argv[7])
+command_client(sys.argv[8], sys.argv[1])
 print('the examples do what the README says')
