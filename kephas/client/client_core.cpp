@@ -157,7 +157,7 @@ asio::awaitable<void> client_core::connect(std::shared_ptr<client_core> self) {
         [&](parked_ptr who) {
             const std::lock_guard lock{self->mutex_};
             if (self->state_ == link_state::connected || self->state_ == link_state::closed) return false;
-            self->connect_waiters_.push_back(std::move(who));
+            add_waiter(self->connect_waiters_, std::move(who));
             return true;
         },
         ec);
@@ -492,7 +492,7 @@ asio::awaitable<connection_end> client_core::closed(std::shared_ptr<client_core>
         [&](parked_ptr who) {
             const std::lock_guard lock{self->mutex_};
             if (self->state_ == link_state::idle || self->state_ == link_state::closed) return false;
-            self->close_waiters_.push_back(std::move(who));
+            add_waiter(self->close_waiters_, std::move(who));
             return true;
         },
         ec);

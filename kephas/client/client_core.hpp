@@ -105,6 +105,12 @@ private:
         asio::cancellation_signal signal;
     };
     struct attempt;
+    /// Those that were cancelled make room.
+    template <class Waiters>
+    static void add_waiter(Waiters& all, parked_ptr who) {
+        std::erase_if(all, [](const parked_ptr& each) { return each->resumed(); });
+        all.push_back(std::move(who));
+    }
 
     // client_core.cpp: the life of the client, on the executor
     void start();

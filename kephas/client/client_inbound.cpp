@@ -100,8 +100,9 @@ void client_core::take_document(jsonrpc::document document, bool binary, client_
 
 void client_core::take_response(jsonrpc::response&& response, const client_message& original) {
     if (response.id.is_null() && !response.outcome) {
-        if (!settle_command_error(response.outcome.error())) keep(original);
-        return;
+        if (settle_command_error(response.outcome.error())) return;
+        options_.log.warning("the server reports an error that nobody waits for: {}", escaped(original.text()));
+        return keep(original);
     }
     const std::string id = response.id.text();
     const std::lock_guard lock{mutex_};
@@ -244,9 +245,13 @@ void client_core::keep(client_message message) {
     ++received_messages_;
     received_bytes_ += message.bytes.size();
     inbox_.push_back(std::move(message));
-    if (receivers_.empty()) return;
-    receivers_.front()->resume();
-    receivers_.pop_front();
+    while (!receivers_.empty()) {
+        const parked_ptr first = std::move(receivers_.front());
+        receivers_.pop_front();
+        if (first->resumed()) continue;  // it was cancelled
+        first->resume();
+        break;
+    }
 }
 
 void client_core::handled(std::size_t bytes) {
@@ -282,7 +287,7 @@ asio::awaitable<std::optional<client_message>> client_core::receive(std::shared_
             [&](parked_ptr who) {
                 const std::lock_guard lock{self->mutex_};
                 if (!self->inbox_.empty() || self->state_ == link_state::closed || self->abandoned_) return false;
-                self->receivers_.push_back(std::move(who));
+                add_waiter(self->receivers_, std::move(who));
                 return true;
             },
             ec);

@@ -62,6 +62,7 @@ asio::awaitable<void> client_core::push_when_room(std::shared_ptr<client_core> s
                 const std::lock_guard lock{self->mutex_};
                 answered = also && !also(who);
                 if (answered || self->closing_ || self->order_ || self->queue_.has_room(message.size())) return false;
+                std::erase_if(self->room_waiters_, [](const room_waiter& each) { return each.who->resumed(); });
                 self->room_waiters_.push_back({std::move(who), message.size()});
                 return true;
             },

@@ -112,7 +112,7 @@ bool stream_connection::read(time_point now) {
         const bool in_order = !ec || ec == asio::error::eof || ec == errc::truncated;
         if (!in_order) end_.error = unified(ec);
         if (matters) wire_->handle_eof(in_order);
-        else finish();
+        else if (send_ended_ || !in_order) finish();
     } else if (!matters) {
         // Nobody wants it, but a socket that is closed with unread input resets the connection.
     } else if (direct.empty()) {
@@ -199,9 +199,9 @@ void stream_connection::flush(time_point now) {
         account(size, now);
         if (ec && ec != asio::error::would_block) return write_failed(ec, now);
     }
-    if (phase_ == phase::leaving && frames_.empty() && !std::exchange(send_ended_, true)) {
-        events_->transport().shutdown_send();
-    }
+    if (phase_ != phase::leaving || !frames_.empty()) return;
+    if (!std::exchange(send_ended_, true)) events_->transport().shutdown_send();
+    if (input_ended_) finish();
 }
 
 void stream_connection::fill() {
@@ -269,7 +269,7 @@ void stream_connection::write_failed(std::error_code why, time_point now) {
 /// The server ends the connection when it has our goodbye (RFC 6455 7.1.1), and it gets some time for that.
 void stream_connection::begin_leaving(time_point now) {
     deadline_ = std::min(deadline_, now + leave_timeout);
-    if (write_failed_ || input_ended_) finish();
+    if (write_failed_) finish();
 }
 
 void stream_connection::finish() noexcept {

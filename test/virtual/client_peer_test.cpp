@@ -287,6 +287,26 @@ TEST_CASE("the server closes first: its frame is answered, and the connection en
     CHECK(server.states.take() == lines{"closed 1000"});
 }
 
+TEST_CASE("a close frame with the end of the stream right behind it is answered all the same") {
+    played_server server;
+    auto options = server.world.options();
+    options.max_received_messages = 1;
+    const auto client = server.open(options);
+    server.world.link().to_server().set_capacity(3);  // the answer does not leave at once
+    server.world.link().to_client().write("\x88\x05" + close_payload(1000, "bye"));
+    server.world.link().to_client().end();
+    server.world.settle();
+    std::string heard = server.world.link().to_server().take();
+    server.world.settle();
+    heard += server.world.link().to_server().take();
+    server.world.settle();
+    heard += server.world.link().to_server().take();
+    CHECK(heard.size() == 2 + 4 + 2);
+    CHECK(server.world.link().to_server().was_ended());
+    CHECK_FALSE(server.world.link().to_server().was_reset());
+    CHECK(server.states.take() == lines{"closed 1000"});
+}
+
 TEST_CASE("both sides close at the same time") {
     played_server server;
     const auto client = server.open(server.world.options());

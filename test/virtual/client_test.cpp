@@ -617,3 +617,23 @@ TEST_CASE("what is waited for can be cancelled") {
     CHECK(client->state() == link_state::connected);
     CHECK(f.outcome(client->request(command_id{1}, "still there")) == "done");
 }
+
+TEST_CASE("a receive() that was cancelled does not stand in the way of the next one") {
+    fixture f;
+    const auto client = f.open();
+    int received = 0;
+    for (int i = 0; i < 3; ++i) {
+        asio::cancellation_signal stop;
+        asio::co_spawn(f.world.executor(), client->receive(),
+                       asio::bind_cancellation_slot(stop.slot(), [](const std::exception_ptr&, std::optional<client_message>) {}));
+        f.world.settle();
+        f.world.go([&]() -> asio::awaitable<void> {
+            if (co_await client->receive()) ++received;
+        });
+        stop.emit(asio::cancellation_type::terminal);  // the first of the two that wait
+        f.world.settle();
+        CHECK(f.server.clients[0].try_send(command_id{7}, "for the second") == send_status::queued);
+        f.world.settle();
+        CHECK(received == i + 1);
+    }
+}
