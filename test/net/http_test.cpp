@@ -584,7 +584,7 @@ TEST_CASE("invalid addresses are refused with the reason") {
     };
     for (const auto& [address, reason] : std::vector<expectation>{
              {"127.0.0.1:8080", "expected ws[s]://HOST:PORT/PATH"},
-             {"ftp://127.0.0.1:21", "the scheme is not ws, wss, http, https or unix"},
+             {"ftp://127.0.0.1:21", "the scheme is not ws, wss, http, https, tcp, tls, udp, unix or unixgram"},
              {"ws://127.0.0.1", "the port is missing"},
              {"ws://[::1]/ws", "the port is missing"},
              {"ws://127.0.0.1:70000/ws", "the port is not 0 to 65535"},
