@@ -1,7 +1,11 @@
-// Input: a byte of flags, then operations: a byte that says which, a byte of argument, and bytes where it takes some.
+// Input: a byte of flags (128: a stream of commands), then operations: a byte that says which, a byte of argument, and bytes where it takes some.
 // Whatever happens in whatever order: nothing follows a failure, control frames are well formed, and the machine
 // never asks to be woken at a time at which it has just been woken.
 
+#include <kephas/proto/command/frame.hpp>
+#include <kephas/proto/command/goodbye.hpp>
+#include <kephas/proto/command/stream_decoder.hpp>
+#include <kephas/proto/session/close_message.hpp>
 #include <kephas/proto/session/session_machine.hpp>
 #include <kephas/proto/websocket/encoder.hpp>
 
@@ -24,7 +28,7 @@ public:
         : self_{(flags & 1U) != 0 ? websocket::role::client : websocket::role::server},
           peer_{self_ == websocket::role::client ? websocket::role::server : websocket::role::client},
           options_{limits(flags)},
-          machine_{self_, options_, now_, flags} {}
+          machine_{(flags & 128U) != 0 ? session_machine{options_, now_} : session_machine{self_, options_, now_, flags}} {}
 
     void receive(bytes_view input) {
         if (const mutable_bytes span = machine_.want(); !span.empty() && !input.empty()) {
@@ -56,10 +60,17 @@ public:
     }
 
     void control() {
-        std::array<std::byte, websocket::max_control_frame> out;
+        std::array<std::byte, max_close_message> out;
         const std::size_t size = machine_.poll_control(out);
         if (size == 0) return;
         require(!failed_ && !machine_.close_was_sent());
+        if (machine_.format() == wire_format::stream) {  // nothing but the answer to a goodbye
+            stream_decoder peer{1'000};
+            peer.feed(slice::copy(bytes_view{out}.first(size)));
+            const auto message = peer.next();
+            require(closed_ && message && !peer.unfinished() && parse_goodbye(message->view().subspan(command_id_size)));
+            return;
+        }
         peer_.feed(slice::copy(bytes_view{out}.first(size)));
         const auto frame = peer_.next();
         require(frame && websocket::is_control(frame->op) && !peer_.unfinished());
@@ -100,7 +111,7 @@ public:
             case 10: settle(); break;
             default:
                 if (argument > 250) machine_.close_sent(now_);
-                if (argument < 3) machine_.handle_eof();
+                if (argument < 3) machine_.handle_eof(argument != 1);
                 break;
         }
     }
