@@ -214,10 +214,13 @@ asio::awaitable<void> datagram_socket::wait_readable(time_point deadline) {
         read_armed_ = true;
     }
     const bool limited = deadline != time_point::max();
+    ++waits_;
     if (limited) {
         deadline_.expires_at(deadline);
-        deadline_.async_wait([self = self_](std::error_code ec) {
-            if (!ec && *self != nullptr && (*self)->reader_.suspended()) (*self)->reader_.resume(errc::timed_out);
+        // Once it has expired it cannot be cancelled any more: then it may come to a later wait, which it does not concern.
+        deadline_.async_wait([self = self_, mine = waits_](std::error_code ec) {
+            if (ec || *self == nullptr || (*self)->waits_ != mine) return;
+            if ((*self)->reader_.suspended()) (*self)->reader_.resume(errc::timed_out);
         });
     }
     std::error_code ec;

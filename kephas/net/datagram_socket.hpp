@@ -152,6 +152,7 @@ private:
     bool read_armed_ = false;  // a wait is under way, whether a coroutine waits for it or not
     bool flushing_ = false;
     unsigned turns_ = 0;     // batches in a row, without a wait
+    std::uint64_t waits_ = 0;  // of the reader, so far
     resumer reader_;
     resumer writer_;
     resumer behind_flush_;   // whoever wants to flush while somebody does

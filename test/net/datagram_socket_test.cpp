@@ -453,6 +453,36 @@ TEST_CASE("receiving has a deadline, and can go on after it") {
     }
 }
 
+TEST_CASE("a deadline that has passed while a datagram came does not end a later wait") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        const datagram_peer peer{server.local()};
+        run(context, [](datagram_socket& socket, const datagram_peer& other) -> asio::awaitable<void> {
+            other.send("first");
+            CHECK(co_await next_text(socket) == "first");
+            for (const bool limited : {true, false}) {
+                other.send("with the timer");
+                const auto here = co_await socket.receive(clock::now());  // both are there in the same turn of the context
+                REQUIRE(here);
+                asio::co_spawn(
+                    socket.get_executor(),
+                    [](asio::any_io_executor executor, const datagram_peer& sender) -> asio::awaitable<void> {
+                        steady_timer soon{executor, clock::now() + 20ms};
+                        co_await soon.async_wait(asio::use_awaitable);
+                        sender.send("later");
+                    }(socket.get_executor(), other),
+                    [](std::exception_ptr failure) { CHECK_FALSE(failure); });
+                const time_point deadline = limited ? clock::now() + 10s : time_point::max();
+                const auto later = co_await socket.receive(deadline);
+                REQUIRE(later);
+                CHECK(text_of(*later) == "later");
+            }
+        }(server, peer));
+    }
+}
+
 TEST_CASE("receiving can be cancelled, and loses nothing") {
     for (const std::string& where : kinds) {
         CAPTURE(where);
