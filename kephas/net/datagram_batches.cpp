@@ -145,10 +145,7 @@ void outgoing_datagrams::drop(std::error_code why, datagram_counters& counters, 
 }
 
 void outgoing_datagrams::count(std::size_t i, std::error_code why, datagram_counters& counters, const failure_handler& failed) {
-    if (why == std::errc::no_buffer_space || why == std::errc::not_enough_memory) ++counters.queue_full;
-    else if (why == std::errc::message_size) ++counters.too_big;
-    else if (why == std::errc::connection_refused || why == std::errc::no_such_file_or_directory) ++counters.peer_gone;
-    else ++counters.failed;
+    counters.note_unsent(why);
     if (!failed) return;
     try {
         failed(why, receiver(i));

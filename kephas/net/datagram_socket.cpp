@@ -85,6 +85,28 @@ asio::generic::datagram_protocol::socket bind(const asio::any_io_executor& execu
 
 }  // namespace
 
+/// The turn of one coroutine: whoever waits for room waits alone.
+class datagram_socket::sending {
+public:
+    explicit sending(datagram_socket& owner) noexcept : owner_{owner} { owner_.sending_ = true; }
+    sending(const sending&) = delete;
+    sending& operator=(const sending&) = delete;
+    ~sending() {
+        owner_.sending_ = false;
+        if (!owner_.behind_sending_.suspended()) return;
+        try {
+            asio::post(owner_.socket_.get_executor(), [self = owner_.self_] {
+                if (*self != nullptr && (*self)->behind_sending_.suspended()) (*self)->behind_sending_.resume();
+            });
+        } catch (...) {  // no memory: now, then
+            owner_.behind_sending_.resume();
+        }
+    }
+
+private:
+    datagram_socket& owner_;
+};
+
 void datagram_socket_options::validate() const {
     const auto require = [](bool holds, const char* what) {
         if (!holds) throw std::invalid_argument{what};
@@ -143,10 +165,10 @@ void datagram_socket::close() {
     file_.remove();
     out_->drop(std::make_error_code(std::errc::operation_canceled), counters_, options_.on_send_error);
     // Whoever waits for something else than the socket goes on later, and not inside this call.
-    if (!behind_flush_.suspended() && !writer_.suspended() && !reader_.suspended()) return;
+    if (!behind_sending_.suspended() && !writer_.suspended() && !reader_.suspended()) return;
     asio::post(socket_.get_executor(), [self = self_] {
         for (resumer datagram_socket::*who :
-             {&datagram_socket::reader_, &datagram_socket::writer_, &datagram_socket::behind_flush_}) {
+             {&datagram_socket::reader_, &datagram_socket::writer_, &datagram_socket::behind_sending_}) {
             if (*self != nullptr && ((*self)->*who).suspended()) ((*self)->*who).resume(asio::error::operation_aborted);
         }
     });
@@ -180,7 +202,7 @@ asio::awaitable<void> datagram_socket::take(time_point deadline) {
     }
     for (;;) {
         // What is queued may lie where the next datagrams will.
-        if (flushing_ || !out_->empty()) co_await flush();
+        if (!out_->empty()) co_await flush();
         if (!open_) fail(asio::error::operation_aborted);
         if (stopped_) co_return;
         if (!drained_) {
@@ -248,16 +270,22 @@ asio::awaitable<void> datagram_socket::pause(duration time) {
     if (ec) fail(ec);
 }
 
+/// What was to be sent will not be.
+void datagram_socket::refuse(const std::error_code& why) {
+    counters_.note_unsent(why);
+    fail(why);
+}
+
 /// Throws if nothing as large can be sent.
-void datagram_socket::check_size(std::size_t size, bool copied) const {
+void datagram_socket::check_size(std::size_t size, bool copied) {
     std::size_t most = copied ? copies_ : static_cast<std::size_t>(-1);
     if (local_.family() == AF_INET) most = std::min(most, max_udp4);
     if (local_.family() == AF_INET6) most = std::min(most, max_udp6);
-    if (size > most) fail(std::make_error_code(std::errc::message_size));
+    if (size > most) refuse(std::make_error_code(std::errc::message_size));
 }
 
 bool datagram_socket::queue(bytes_view bytes, const socket_address& to) {
-    if (!open_) fail(asio::error::operation_aborted);
+    if (!open_) refuse(asio::error::operation_aborted);
     // While somebody receives, nothing that was received is there any more.
     const bool copy = reader_.suspended() || !in_->hold(bytes);
     check_size(bytes.size(), copy);
@@ -265,45 +293,42 @@ bool datagram_socket::queue(bytes_view bytes, const socket_address& to) {
 }
 
 bool datagram_socket::try_send(bytes_view bytes, const socket_address& to) {
-    if (to.empty()) throw error{std::make_error_code(std::errc::destination_address_required), "the sender has no name"};
+    if (to.empty()) {
+        const auto why = std::make_error_code(std::errc::destination_address_required);
+        counters_.note_unsent(why);
+        throw error{why, "the sender has no name"};
+    }
     return queue(bytes, to);
 }
 
 bool datagram_socket::try_send(bytes_view bytes) {
-    if (!is_connected()) fail(std::make_error_code(std::errc::not_connected));
+    if (!is_connected()) refuse(std::make_error_code(std::errc::not_connected));
     return queue(bytes, {});
 }
 
 asio::awaitable<void> datagram_socket::send(bytes_view bytes, const socket_address& to) {
-    while (!try_send(bytes, to)) co_await flush();
+    while (!try_send(bytes, to)) {
+        try {
+            co_await flush();
+        } catch (const error& failure) {  // it was closed or cancelled
+            refuse(failure.code());
+        }
+    }
     if (reader_.suspended()) co_await flush();
 }
 
-asio::awaitable<void> datagram_socket::flush() {
-    while (flushing_) {
+asio::awaitable<void> datagram_socket::wait_for_turn() {
+    while (sending_) {
         std::error_code ec;
-        co_await behind_flush_.suspend(ec);
+        co_await behind_sending_.suspend(ec);
         if (ec) fail(ec);
     }
+}
+
+asio::awaitable<void> datagram_socket::flush() {
+    if (sending_) co_await wait_for_turn();
     if (out_->empty()) co_return;
-    struct turn {
-        explicit turn(datagram_socket& owner) noexcept : owner_{owner} { owner_.flushing_ = true; }
-        turn(const turn&) = delete;
-        turn& operator=(const turn&) = delete;
-        ~turn() {
-            owner_.flushing_ = false;
-            if (!owner_.behind_flush_.suspended()) return;
-            try {
-                asio::post(owner_.socket_.get_executor(), [self = owner_.self_] {
-                    if (*self != nullptr && (*self)->behind_flush_.suspended()) (*self)->behind_flush_.resume();
-                });
-            } catch (...) {  // no memory: now, then
-                owner_.behind_flush_.resume();
-            }
-        }
-        datagram_socket& owner_;
-    };
-    const turn mine{*this};
+    const sending turn{*this};
     co_await flush_queued();
 }
 
@@ -334,25 +359,29 @@ asio::awaitable<void> datagram_socket::flush_queued() {
 }
 
 asio::awaitable<void> datagram_socket::send(bytes_view bytes) {
-    if (!is_connected()) fail(std::make_error_code(std::errc::not_connected));
+    if (!is_connected()) refuse(std::make_error_code(std::errc::not_connected));
     check_size(bytes.size(), false);
-    if (flushing_ || !out_->empty()) co_await flush();  // in order
     iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};  // sendmsg does not write to it
     mmsghdr message{};
     message.msg_hdr.msg_iov = &part;
     message.msg_hdr.msg_iovlen = 1;
-    for (;;) {
-        if (!open_) fail(asio::error::operation_aborted);
-        std::error_code ec;
-        if (socket_calls::send_many(fd(), &message, 1, ec) > 0) {
-            ++counters_.sent;
-            ++counters_.send_calls;
-            counters_.bytes_sent += bytes.size();
-            co_return;
+    try {
+        if (sending_) co_await wait_for_turn();
+        const sending turn{*this};
+        if (!out_->empty()) co_await flush_queued();  // in order
+        for (;;) {
+            if (!open_) fail(asio::error::operation_aborted);
+            std::error_code ec;
+            if (socket_calls::send_many(fd(), &message, 1, ec) > 0) break;
+            if (ec != asio::error::would_block) fail(ec);
+            co_await wait_writable();
         }
-        if (ec != asio::error::would_block) fail(ec);
-        co_await wait_writable();
+    } catch (const error& failure) {
+        refuse(failure.code());
     }
+    ++counters_.sent;
+    ++counters_.send_calls;
+    counters_.bytes_sent += bytes.size();
 }
 
 std::uint64_t datagram_socket::overflows() const noexcept {

@@ -124,14 +124,17 @@ public:
     [[nodiscard]] asio::any_io_executor get_executor() { return socket_.get_executor(); }
 
 private:
+    class sending;  // by one coroutine at a time
     void start();
     [[nodiscard]] int fd() const noexcept { return const_cast<protocol::socket&>(socket_).native_handle(); }  // -1 once closed
     [[nodiscard]] asio::awaitable<void> take(time_point deadline);
+    [[nodiscard]] asio::awaitable<void> wait_for_turn();
     [[nodiscard]] asio::awaitable<void> flush_queued();
     [[nodiscard]] asio::awaitable<void> wait_readable(time_point deadline);
     [[nodiscard]] asio::awaitable<void> wait_writable();
     [[nodiscard]] asio::awaitable<void> pause(duration time);
-    void check_size(std::size_t size, bool copied) const;
+    [[noreturn]] void refuse(const std::error_code& why);
+    void check_size(std::size_t size, bool copied);
     [[nodiscard]] bool queue(bytes_view bytes, const socket_address& to);
 
     protocol::socket socket_;
@@ -150,12 +153,12 @@ private:
     bool stopped_ = false;
     bool drained_ = true;    // the last call took less than it might have: the next one would find nothing
     bool read_armed_ = false;  // a wait is under way, whether a coroutine waits for it or not
-    bool flushing_ = false;
+    bool sending_ = false;
     unsigned turns_ = 0;     // batches in a row, without a wait
     std::uint64_t waits_ = 0;  // of the reader, so far
     resumer reader_;
     resumer writer_;
-    resumer behind_flush_;   // whoever wants to flush while somebody does
+    resumer behind_sending_;  // whoever wants to send while somebody does
     steady_timer deadline_;  // of the reader
     steady_timer pause_;     // of the writer
     std::shared_ptr<datagram_socket*> self_;  // for waits that may end after this

@@ -8,6 +8,7 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <cassert>
 #include <cstddef>
 #include <new>
 #include <system_error>
@@ -60,6 +61,7 @@ private:
     template <class Handler>
     void store(Handler handler) {
         static_assert(sizeof(Handler) <= sizeof(storage_), "resumer::storage_ is too small");
+        assert(!suspended());  // whoever was would never go on
         new (storage_) Handler{std::move(handler)};
         operations_ = &operations_for<Handler>;
     }

@@ -938,6 +938,93 @@ TEST_CASE("a connected socket queues, too") {
     }
 }
 
+TEST_CASE("what could not be sent is counted by its reason, whatever was called to send it") {
+    asio::io_context context;
+    auto server = std::make_unique<datagram_socket>(context.get_executor(), address::parse("udp://127.0.0.1:0"));
+    run(context, [](std::unique_ptr<datagram_socket>& socket) -> asio::awaitable<void> {
+        const auto client = co_await client_of(*socket);
+        const std::string large(100'000, 'x');
+        const socket_address to = socket->local();
+        CHECK_THROWS_AS((void)client->try_send(as_bytes(large)), error);
+        CHECK_THROWS_AS((void)client->try_send(as_bytes(large), to), error);
+        for (const bool connected : {true, false}) {
+            bool refused = false;
+            try {
+                if (connected) co_await client->send(large);
+                else co_await client->send(large, to);
+            } catch (const error& failure) {
+                refused = failure.code() == std::errc::message_size;
+            }
+            CHECK(refused);
+        }
+        CHECK(client->counters().too_big == 4);
+        CHECK(client->counters().sent == 0);
+        socket = nullptr;
+        co_await client->send("to nobody");  // whose answer is that nobody is there
+        bool gone = false;
+        try {
+            co_await client->send("not sent");
+        } catch (const error& failure) {
+            gone = failure.code() == std::errc::connection_refused;
+        }
+        CHECK(gone);
+        CHECK(client->counters().sent == 1);
+        CHECK(client->counters().peer_gone == 1);
+        client->close();
+        CHECK_THROWS_AS((void)client->try_send(as_bytes("closed")), error);
+        CHECK(client->counters().failed == 1);
+    }(server));
+}
+
+TEST_CASE("what leaves the queue while a connected socket waits for room does not take its place") {
+    asio::io_context context;
+    datagram_socket server{context.get_executor(), address::parse(abstract_name("in-turn"))};
+    run(context, [](datagram_socket& socket) -> asio::awaitable<void> {
+        const auto client = co_await client_of(socket);
+        int sent = 0;
+        bool ended = false;
+        static constexpr int count = 5'000;  // more than the server's queue has room for
+        asio::co_spawn(
+            socket.get_executor(),
+            [](datagram_socket& from, int& done) -> asio::awaitable<void> {
+                for (; done < count; ++done) {
+                    const std::string text = std::to_string(done);
+                    co_await from.send(text);
+                }
+            }(*client, sent),
+            [&](std::exception_ptr failure) {
+                CHECK_FALSE(failure);
+                ended = true;
+            });
+        for (int before = -1; std::exchange(before, sent) != sent || sent == 0;) {  // until it waits
+            co_await asio::post(socket.get_executor(), asio::use_awaitable);
+        }
+        REQUIRE(sent < count);
+        CHECK(client->try_send(as_bytes("queued")));
+        asio::co_spawn(
+            socket.get_executor(),
+            [](datagram_socket& from) -> asio::awaitable<void> {
+                const auto answer = co_await from.receive(clock::now() + 10s);
+                CHECK(answer.has_value());
+            }(*client),
+            [](std::exception_ptr failure) { CHECK_FALSE(failure); });
+        bool queued_came = false;
+        for (int i = 0; i < count + 1;) {
+            const auto datagram = co_await socket.receive(clock::now() + 5s);
+            REQUIRE(datagram);
+            if (text_of(*datagram) == "queued") queued_came = true;
+            if (++i == count + 1) co_await socket.send("answer", datagram->sender());
+        }
+        co_await socket.flush();
+        CHECK(queued_came);
+        for (int i = 0; i < 1000 && !ended; ++i) co_await asio::post(socket.get_executor(), asio::use_awaitable);
+        CHECK(ended);
+        // The client stays until its receiver has its answer.
+        while (client->counters().received == 0) co_await asio::post(socket.get_executor(), asio::use_awaitable);
+        for (int i = 0; i < 10; ++i) co_await asio::post(socket.get_executor(), asio::use_awaitable);
+    }(server));
+}
+
 TEST_CASE("an address of a socket is a value") {
     const socket_address nobody;
     CHECK(nobody.empty());
