@@ -4,6 +4,7 @@
 #include <kephas/net/acceptor.hpp>
 #include <kephas/net/address.hpp>
 #include <kephas/net/error_codes.hpp>
+#include <kephas/net/socket_calls.hpp>
 #include <kephas/net/steady_timer.hpp>
 
 #include <asio/dispatch.hpp>
@@ -59,8 +60,12 @@ acceptor::acceptor(const asio::any_io_executor& executor, const protocol::endpoi
         if (ec) throw error{unified(ec), where};
     };
     std::error_code ec;
-    acceptor_.open(protocol{endpoint.protocol().family(), local ? 0 : IPPROTO_TCP}, ec);
+    const protocol kind{endpoint.protocol().family(), local ? 0 : IPPROTO_TCP};
+    owned_fd made = socket_calls::make_socket(kind.family(), SOCK_STREAM, kind.protocol(), ec);
     check(ec);
+    acceptor_.assign(kind, made.get(), ec);
+    check(ec);
+    (void)made.release();
     acceptor_.non_blocking(true, ec);
     if (local) {
         file_ = unix_socket_file{acceptor_.native_handle(), where, access};

@@ -72,8 +72,10 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_poi
     const int family = end.family();
     const protocol kind{family, family == AF_UNIX ? 0 : IPPROTO_TCP};
     const protocol::endpoint endpoint{end.data(), end.size(), kind.protocol()};
-    shared->socket.open(kind, ec);
+    owned_fd made = socket_calls::make_socket(family, SOCK_STREAM, kind.protocol(), ec);
+    if (!ec) shared->socket.assign(kind, made.get(), ec);
     if (ec) co_return nullptr;
+    (void)made.release();
     steady_timer timer{executor};
     // Linux does not wait for room in the queue of a Unix socket that listens, and no event tells of it: ask again, later.
     static constexpr duration longest_pause = std::chrono::milliseconds{32};

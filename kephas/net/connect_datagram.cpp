@@ -4,6 +4,7 @@
 #include <kephas/net/error_codes.hpp>
 #include <kephas/net/resolve.hpp>
 #include <kephas/net/socket_address.hpp>
+#include <kephas/net/socket_calls.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/error.hpp>
@@ -29,8 +30,10 @@ protocol::socket connected_to(const asio::any_io_executor& executor, const socke
     protocol::socket socket{executor};
     const bool local = end.family() == AF_UNIX;
     const int transport = local ? 0 : IPPROTO_UDP;
-    socket.open({end.family(), transport}, ec);
+    owned_fd made = socket_calls::make_socket(end.family(), SOCK_DGRAM, transport, ec);
+    if (!ec) socket.assign({end.family(), transport}, made.get(), ec);
     if (ec) return socket;
+    (void)made.release();
     const sockaddr unnamed{AF_UNIX, {}};
     if (local && ::bind(socket.native_handle(), &unnamed, sizeof(unnamed.sa_family)) != 0) {  // the system chooses a name
         ec = {errno, std::system_category()};

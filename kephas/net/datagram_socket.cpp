@@ -67,8 +67,11 @@ asio::generic::datagram_protocol::socket bind(const asio::any_io_executor& execu
         asio::generic::datagram_protocol::socket socket{executor};
         std::error_code ec;
         const int transport = is_unix(where.kind) ? 0 : IPPROTO_UDP;
-        socket.open({end.family(), transport}, ec);
+        owned_fd made = socket_calls::make_socket(end.family(), SOCK_DGRAM, transport, ec);
         check(ec);
+        socket.assign({end.family(), transport}, made.get(), ec);
+        check(ec);
+        (void)made.release();
         if (is_unix(where.kind)) {
             file = unix_socket_file{socket.native_handle(), where.path, access};
             return socket;

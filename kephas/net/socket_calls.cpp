@@ -36,6 +36,13 @@ ssize_t attempt(Call call, std::error_code& ec, int no_room = ENOBUFS) noexcept 
 
 }  // namespace
 
+owned_fd make_socket(int family, int type, int transport, std::error_code& ec) noexcept {
+    owned_fd made{::socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, transport)};
+    if (made.get() >= 0) ec.clear();
+    else ec = {errno, std::system_category()};
+    return made;
+}
+
 void send_at_once(int fd) noexcept {
     const int on = 1;
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));

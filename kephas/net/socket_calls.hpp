@@ -3,6 +3,7 @@
 #include <kephas/base/clock.hpp>
 #include <kephas/base/peer_credentials.hpp>
 
+#include <kephas/net/owned_fd.hpp>
 #include <kephas/net/stream.hpp>
 
 #include <cstddef>
@@ -15,6 +16,9 @@ struct mmsghdr;
 
 /// The system calls behind `stream` for a TCP or Unix stream socket that does not block.
 namespace kephas::socket_calls {
+
+/// A socket that does not block, and that no program which this one starts inherits. -1 and the reason if there is none.
+[[nodiscard]] owned_fd make_socket(int family, int type, int transport, std::error_code& ec) noexcept;
 
 /// Messages leave at once (TCP_NODELAY); nothing for a Unix socket.
 void send_at_once(int fd) noexcept;

@@ -1,3 +1,4 @@
+#include <support/inheritable_sockets.hpp>
 #include <support/temporary_folder.hpp>
 
 #include <kephas/net/acceptor.hpp>
@@ -149,6 +150,15 @@ TEST_CASE("an acceptor says where it listens, and what hinders it") {
         CHECK(std::string{failure.what()}.find(bound) != std::string::npos);
     }
     CHECK_THROWS_AS((acceptor{context.get_executor(), asio::ip::tcp::endpoint{asio::ip::make_address("192.0.2.1"), 0}}), error);
+}
+
+TEST_CASE("a socket that listens is not inherited by programs that are started") {
+    asio::io_context context;
+    const int before = inheritable_sockets();
+    const acceptor tcp{context.get_executor(), asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
+    const temporary_folder folder;
+    const acceptor local{context.get_executor(), asio::local::stream_protocol::endpoint{folder / "a.sock"}};
+    CHECK(inheritable_sockets() == before);
 }
 
 TEST_CASE("the ends of sockets are told as text") {

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -55,6 +56,7 @@ asio::awaitable<void> echo(connection& client) {
 asio::awaitable<void> talk(std::string where) {
     const auto server = co_await connect(address::parse(where), clock::now() + 10s);
     CHECK(server->is_open());
+    CHECK((::fcntl(server->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
     co_await server->write("hello\n");
     CHECK(co_await server->read_until("\n") == "hello\n");
     server->shutdown_write();

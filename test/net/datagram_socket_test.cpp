@@ -1,4 +1,5 @@
 #include <support/datagram_peer.hpp>
+#include <support/inheritable_sockets.hpp>
 #include <support/run_coroutine.hpp>
 #include <support/temporary_folder.hpp>
 
@@ -1023,6 +1024,20 @@ TEST_CASE("what leaves the queue while a connected socket waits for room does no
         while (client->counters().received == 0) co_await asio::post(socket.get_executor(), asio::use_awaitable);
         for (int i = 0; i < 10; ++i) co_await asio::post(socket.get_executor(), asio::use_awaitable);
     }(server));
+}
+
+TEST_CASE("a socket for datagrams is not inherited by programs that are started") {
+    for (const std::string& where : kinds) {
+        CAPTURE(where);
+        asio::io_context context;
+        const int before = inheritable_sockets();
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        CHECK(inheritable_sockets() == before);
+        run(context, [](datagram_socket& socket, int others) -> asio::awaitable<void> {
+            const auto client = co_await client_of(socket);
+            CHECK(inheritable_sockets() == others);
+        }(server, before));
+    }
 }
 
 TEST_CASE("an address of a socket is a value") {
