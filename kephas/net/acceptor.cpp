@@ -115,6 +115,8 @@ asio::awaitable<void> acceptor::accept(accepted_handler accepted, logger log, ac
                     accepted(fd);
                 } catch (const std::exception& error) {  // one connection less, but not the last one
                     log.error("cannot take a connection: {}", error.what());
+                } catch (...) {
+                    log.error("cannot take a connection: something was thrown that is no std::exception");
                 }
                 continue;
             }

@@ -5,6 +5,7 @@
 #include <kephas/net/address.hpp>
 #include <kephas/net/owned_fd.hpp>
 
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/local/stream_protocol.hpp>
@@ -12,9 +13,13 @@
 #include <doctest/doctest.h>
 
 #include <cerrno>
+#include <chrono>
+#include <exception>
 #include <fstream>
 #include <ostream>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -159,6 +164,34 @@ TEST_CASE("a socket that listens is not inherited by programs that are started")
     const temporary_folder folder;
     const acceptor local{context.get_executor(), asio::local::stream_protocol::endpoint{folder / "a.sock"}};
     CHECK(inheritable_sockets() == before);
+}
+
+TEST_CASE("whatever one connection throws, others are accepted") {
+    asio::io_context context;
+    acceptor listening{context.get_executor(), asio::ip::tcp::endpoint{asio::ip::address_v4::loopback(), 0}};
+    int accepted = 0;
+    std::string logged;
+    std::exception_ptr failure;
+    asio::co_spawn(
+        context,
+        listening.accept(
+            [&](int fd) {
+                const owned_fd taken{fd};
+                if (++accepted == 1) throw 1;
+                listening.stop();
+            },
+            logger{log_level::debug, [&](log_level, std::string_view text) { logged += text; }}),
+        [&](std::exception_ptr thrown) { failure = std::move(thrown); });
+    const acceptor::protocol::endpoint where = listening.endpoint();
+    const owned_fd first{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const owned_fd second{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    for (const owned_fd* each : {&first, &second}) {
+        REQUIRE(::connect(each->get(), where.data(), static_cast<socklen_t>(where.size())) == 0);
+    }
+    context.run_for(std::chrono::seconds{10});
+    CHECK(accepted == 2);
+    CHECK_FALSE(failure);
+    CHECK(logged.find("cannot take a connection") != std::string::npos);
 }
 
 TEST_CASE("the ends of sockets are told as text") {
