@@ -82,11 +82,14 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_poi
     for (duration pause = std::chrono::milliseconds{1};; pause = std::min(2 * pause, longest_pause)) {
         co_await park(
             [&](parked_ptr who) {
-                shared->socket.async_connect(endpoint, [shared, who](std::error_code failure) {
-                    shared->ec = failure;
+                const auto mine = shared;
+                const protocol::endpoint to = endpoint;
+                resume_at(timer, deadline, who);
+                // From here on the coroutine may go on, if its executor has several threads: nothing of its frame is used.
+                mine->socket.async_connect(to, [mine, who](std::error_code failure) {
+                    mine->ec = failure;
                     who->resume();
                 });
-                resume_at(timer, deadline, who);
                 return true;
             },
             ec);

@@ -50,20 +50,24 @@ asio::awaitable<std::vector<socket_address>> look_up(const address& where, time_
     std::error_code ec;
     co_await park(
         [&](parked_ptr who) {
+            const auto mine = shared;
+            const network kind = where.kind;
+            const std::string host = where.host;
             const std::string port = std::to_string(where.port);
-            const auto done = [shared, who](std::error_code failure, const tcp::resolver::results_type& results) {
-                shared->ec = failure;
+            resume_at(timer, deadline, who);
+            // From here on the coroutine may go on, if its executor has several threads: nothing of its frame is used.
+            const auto done = [mine, who](std::error_code failure, const tcp::resolver::results_type& results) {
+                mine->ec = failure;
                 for (const auto& each : results) {
                     const tcp::endpoint end = each.endpoint();
-                    shared->found.emplace_back(end.data(), end.size());
+                    mine->found.emplace_back(end.data(), end.size());
                 }
                 who->resume();
             };
             const auto flags = tcp::resolver::numeric_service;
-            if (is_v4_only(where.kind)) shared->resolver.async_resolve(tcp::v4(), where.host, port, flags, done);
-            else if (is_v6_only(where.kind)) shared->resolver.async_resolve(tcp::v6(), where.host, port, flags, done);
-            else shared->resolver.async_resolve(where.host, port, flags, done);
-            resume_at(timer, deadline, who);
+            if (is_v4_only(kind)) mine->resolver.async_resolve(tcp::v4(), host, port, flags, done);
+            else if (is_v6_only(kind)) mine->resolver.async_resolve(tcp::v6(), host, port, flags, done);
+            else mine->resolver.async_resolve(host, port, flags, done);
             return true;
         },
         ec);
