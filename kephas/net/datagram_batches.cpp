@@ -1,5 +1,6 @@
 #include <kephas/net/datagram_batches.hpp>
 #include <kephas/net/socket_calls.hpp>
+#include <kephas/net/way_back.hpp>
 
 #include <asio/error.hpp>
 
@@ -13,12 +14,13 @@
 
 namespace kephas {
 
-incoming_datagrams::incoming_datagrams(std::size_t count, std::size_t max_size)
+incoming_datagrams::incoming_datagrams(std::size_t count, std::size_t max_size, bool with_way_back)
     : max_size_{max_size},
       stride_{(max_size + 63) / 64 * 64},
       block_{std::make_unique_for_overwrite<std::byte[]>(count * stride_)},
       headers_{std::make_unique<mmsghdr[]>(count)},
       memory_{std::make_unique<iovec[]>(count)},
+      control_{with_way_back ? std::make_unique_for_overwrite<std::byte[]>(count * way_back::room) : nullptr},
       senders_(count),
       views_(count),
       used_{count} {
@@ -27,6 +29,7 @@ incoming_datagrams::incoming_datagrams(std::size_t count, std::size_t max_size)
         headers_[i].msg_hdr.msg_iov = &memory_[i];
         headers_[i].msg_hdr.msg_iovlen = 1;
         headers_[i].msg_hdr.msg_name = senders_[i].data();
+        if (control_) headers_[i].msg_hdr.msg_control = control_.get() + i * way_back::room;
         views_[i].from = &senders_[i];
     }
 }
@@ -34,13 +37,17 @@ incoming_datagrams::incoming_datagrams(std::size_t count, std::size_t max_size)
 incoming_datagrams::~incoming_datagrams() = default;
 
 std::span<const datagram_view> incoming_datagrams::receive(int fd, datagram_counters& counters, std::error_code& ec) noexcept {
-    for (std::size_t i = 0; i < used_; ++i) headers_[i].msg_hdr.msg_namelen = socket_address::capacity;
+    for (std::size_t i = 0; i < used_; ++i) {
+        headers_[i].msg_hdr.msg_namelen = socket_address::capacity;
+        if (control_) headers_[i].msg_hdr.msg_controllen = way_back::room;
+    }
     used_ = socket_calls::receive_many(fd, headers_.get(), capacity(), ec);
     for (std::size_t i = 0; i < used_; ++i) {
         datagram_view& view = views_[i];
         view.full_size = headers_[i].msg_len;  // with MSG_TRUNC all of it, not only what found room
         view.bytes = {block_.get() + i * stride_, std::min(view.full_size, max_size_)};
         senders_[i].resize(headers_[i].msg_hdr.msg_namelen);
+        if (control_) way_back::keep(headers_[i].msg_hdr, senders_[i]);
         counters.bytes_received += view.bytes.size();
         if (view.truncated()) ++counters.truncated;
     }
@@ -54,9 +61,10 @@ bool incoming_datagrams::hold(bytes_view bytes) const noexcept {
     return before(block_.get(), bytes.data()) && before(bytes.data() + bytes.size(), block_.get() + capacity() * stride_);
 }
 
-outgoing_datagrams::outgoing_datagrams(std::size_t count, std::size_t copies)
+outgoing_datagrams::outgoing_datagrams(std::size_t count, std::size_t copies, bool with_way_back)
     : capacity_{count},
       copies_{copies},
+      with_way_back_{with_way_back},
       arena_{std::make_unique_for_overwrite<std::byte[]>(copies)},
       headers_{std::make_unique<mmsghdr[]>(count)},
       memory_{std::make_unique<iovec[]>(count)},
@@ -93,6 +101,9 @@ bool outgoing_datagrams::add(bytes_view bytes, const socket_address& to, bool co
     receivers_[place] = to;
     header.msg_name = to.empty() ? nullptr : receivers_[place].data();
     header.msg_namelen = to.empty() ? 0 : static_cast<socklen_t>(to.size());
+    const auto control = with_way_back_ ? receivers_[place].way_back() : std::span<const std::byte>{};
+    header.msg_control = control.empty() ? nullptr : const_cast<std::byte*>(control.data());  // nor to this
+    header.msg_controllen = control.size();
     ++end_;
     return true;
 }

@@ -21,7 +21,8 @@ namespace kephas {
 /// Datagrams as recvmmsg(2) takes them, into one block of memory that is touched only where something comes.
 class incoming_datagrams {
 public:
-    incoming_datagrams(std::size_t count, std::size_t max_size);
+    /// `with_way_back`: for a socket with which `way_back::ask_for` was true.
+    incoming_datagrams(std::size_t count, std::size_t max_size, bool with_way_back);
     incoming_datagrams(const incoming_datagrams&) = delete;
     incoming_datagrams& operator=(const incoming_datagrams&) = delete;
     ~incoming_datagrams();
@@ -38,6 +39,7 @@ private:
     std::unique_ptr<std::byte[]> block_;
     std::unique_ptr<mmsghdr[]> headers_;
     std::unique_ptr<iovec[]> memory_;
+    std::unique_ptr<std::byte[]> control_;  // of each datagram, or null
     std::vector<socket_address> senders_;
     std::vector<datagram_view> views_;
     std::size_t used_;  // headers that the last call has written to
@@ -54,8 +56,8 @@ public:
     /// Told of each that could not be sent, and of its receiver.
     using failure_handler = std::function<void(std::error_code, const socket_address&)>;
 
-    /// `copies`: bytes for what must be copied.
-    outgoing_datagrams(std::size_t count, std::size_t copies);
+    /// `copies`: bytes for what must be copied. `with_way_back`: what a receiver knows of that is used.
+    outgoing_datagrams(std::size_t count, std::size_t copies, bool with_way_back);
     outgoing_datagrams(const outgoing_datagrams&) = delete;
     outgoing_datagrams& operator=(const outgoing_datagrams&) = delete;
     ~outgoing_datagrams();
@@ -79,6 +81,7 @@ private:
 
     std::size_t capacity_;
     std::size_t copies_;
+    bool with_way_back_;
     std::unique_ptr<std::byte[]> arena_;
     std::size_t arena_used_ = 0;
     std::unique_ptr<mmsghdr[]> headers_;  // each with a place of its own in the next two, in whatever order

@@ -4,6 +4,7 @@
 #include <kephas/net/error_codes.hpp>
 #include <kephas/net/resolve.hpp>
 #include <kephas/net/socket_calls.hpp>
+#include <kephas/net/way_back.hpp>
 
 #include <asio/error.hpp>
 #include <asio/post.hpp>
@@ -147,8 +148,9 @@ void datagram_socket::start() {
     max_size_ = options_.max_size;
     if (max_size_ == 0) max_size_ = local ? send_buffer_of(fd()) : max_udp4;
     copies_ = std::max(max_size_, least_copies);
-    in_.emplace(options_.batch, max_size_);
-    out_.emplace(options_.batch, copies_);
+    const bool everywhere = way_back::ask_for(fd(), local_);
+    in_.emplace(options_.batch, max_size_, everywhere);
+    out_.emplace(options_.batch, copies_, everywhere);
     drained_ = false;
     self_ = std::make_shared<datagram_socket*>(this);
 }

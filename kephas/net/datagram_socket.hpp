@@ -56,6 +56,7 @@ struct datagram_socket_options {
 ///
 /// Datagrams are taken in batches (recvmmsg), and what is sent to somebody is queued and leaves in batches (sendmmsg): before
 /// the next wait, when the queue is full, or with `flush`. One that is connected (`connect_datagram`) has a single peer.
+/// Bound to all addresses it answers a sender from the address that was asked, also later, with a copy of `sender()`.
 /// Memory is constant, whatever comes from however many.
 /// Errors: `error` (a `std::system_error`) with the system's code; `operation_aborted` after `close()` or a cancellation.
 /// Cancellation: `operation_aborted`; what has come and was not returned stays, and so does what was queued.

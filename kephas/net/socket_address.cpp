@@ -40,6 +40,19 @@ int socket_address::family() const noexcept {
     return family;
 }
 
+std::span<const std::byte> socket_address::way_back() const noexcept {
+    return std::span{storage_}.subspan(way_back_offset, way_back_size_);
+}
+
+void socket_address::set_way_back(std::span<const std::byte> control) noexcept {
+    static_assert(way_back_offset >= sizeof(sockaddr_in6) && way_back_offset + way_back_capacity <= capacity);
+    static_assert(way_back_offset % alignof(cmsghdr) == 0);
+    way_back_size_ = 0;
+    if (size_ > way_back_offset || control.empty() || control.size() > way_back_capacity) return;
+    std::memcpy(storage_.data() + way_back_offset, control.data(), control.size());
+    way_back_size_ = static_cast<std::uint32_t>(control.size());
+}
+
 std::size_t socket_address::hash() const noexcept {
     return std::hash<std::string_view>{}({reinterpret_cast<const char*>(storage_.data()), size_});
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 
 struct sockaddr;
@@ -35,12 +36,22 @@ public:
     /// What a system call has written to `data()`.
     void resize(std::size_t size) noexcept { size_ = static_cast<std::uint32_t>(size < capacity ? size : capacity); }
 
+    /// Of the sender of a datagram, where several addresses of this machine may be asked: the control message (cmsg(3)) with
+    /// which an answer leaves from the one that was. It goes along with copies, and does not count for `==` and `hash`.
+    [[nodiscard]] std::span<const std::byte> way_back() const noexcept;
+    /// At most `way_back_capacity` bytes, and only of an IP address.
+    void set_way_back(std::span<const std::byte> control) noexcept;
+    static constexpr std::size_t way_back_capacity = 40;
+
     [[nodiscard]] std::size_t hash() const noexcept;
     bool operator==(const socket_address& other) const noexcept;
 
 private:
+    static constexpr std::size_t way_back_offset = 64;  // where no IP address comes to
+
     alignas(8) std::array<std::byte, capacity> storage_{};
     std::uint32_t size_ = 0;
+    std::uint32_t way_back_size_ = 0;
 };
 
 /// "127.0.0.1:8080", "[::1]:8080", the file or the `@name` of a Unix socket, and nothing for nobody.

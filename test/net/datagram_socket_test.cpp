@@ -1040,6 +1040,40 @@ TEST_CASE("a socket for datagrams is not inherited by programs that are started"
     }
 }
 
+TEST_CASE("a socket for all addresses answers from the one that was asked") {
+    asio::io_context context;
+    const auto talk = [](datagram_socket& socket, std::string where) -> asio::awaitable<void> {
+        const address to = address::parse(where);
+        const time_point deadline = clock::now() + 10s;
+        const auto client = co_await connect_datagram(to, deadline);
+        const std::string large(1'000, 'x');
+        for (int round = 0; round < 2; ++round) {
+            co_await client->send(large);
+            const auto datagram = co_await socket.receive(deadline);
+            REQUIRE(datagram);
+            const socket_address kept = datagram->sender();
+            const socket_address bare{kept.data(), kept.size()};
+            CHECK(kept == bare);
+            CHECK(kept.hash() == bare.hash());
+            co_await socket.send(datagram->bytes, datagram->sender());
+            co_await socket.send("later", kept);
+            co_await socket.flush();
+            CHECK(co_await next_text(*client) == large);
+            CHECK(co_await next_text(*client) == "later");
+        }
+    };
+    for (const std::string where : {"udp4://:0", "udp://:0"}) {
+        CAPTURE(where);
+        datagram_socket server{context.get_executor(), address::parse(where)};
+        const std::string port = server.local_address().substr(server.local_address().rfind(':'));
+        for (const std::string host : {"127.0.0.2", "127.0.0.1", "127.255.255.254"}) {
+            run(context, talk(server, "udp4://" + host + port));
+        }
+        if (server.local().family() == AF_INET6) run(context, talk(server, "udp6://[::1]" + port));
+        CHECK(server.counters().failed == 0);
+    }
+}
+
 TEST_CASE("an address of a socket is a value") {
     const socket_address nobody;
     CHECK(nobody.empty());
