@@ -1,5 +1,7 @@
 // An echo server that tells what its connections do: kephas-monitoring tcp://:8080 5
 // The second argument is how often it tells how many there are, in seconds.
+#include <kephas/base/logger.hpp>
+
 #include <kephas/net/steady_timer.hpp>
 #include <kephas/net/stream_server.hpp>
 
@@ -40,9 +42,10 @@ kephas::stream_server_options watched() {
     kephas::stream_server_options options;
     options.on_message = say;
     options.on_state = [](const kephas::connection& which, kephas::connection_state now) {
-        say(fmt::format("{} <- {}: {}", which.local_address(), which.remote_address(), to_string(now)));
+        const std::string peer = kephas::escaped(which.remote_address());  // a Unix peer chooses its name
+        say(fmt::format("{} <- {}: {}", which.local_address(), peer, to_string(now)));
         if (now == kephas::connection_state::closed) {
-            say(fmt::format("{} has sent {} bytes and got {}", which.remote_address(), which.bytes_read(), which.bytes_written()));
+            say(fmt::format("{} has sent {} bytes and got {}", peer, which.bytes_read(), which.bytes_written()));
         }
     };
     options.on_error = [](const std::exception_ptr& failure) {

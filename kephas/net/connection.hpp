@@ -93,7 +93,8 @@ public:
     [[nodiscard]] bool has_failed() const noexcept { return failed_; }
     /// Whether all that the peer has sent was read, and that it has ended its side.
     [[nodiscard]] bool at_end() const noexcept { return ended_ && ahead_.empty(); }
-    /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none.
+    /// "127.0.0.1:8080", "[::1]:8080"; of a Unix socket the file or `@name`, empty if it has none. A Unix peer's name is its own
+    /// text: `escaped` before it is shown.
     [[nodiscard]] const std::string& local_address() const noexcept { return local_; }
     [[nodiscard]] const std::string& remote_address() const noexcept { return remote_; }
     /// The socket, for its options; -1 if there is none, and once it is closed.

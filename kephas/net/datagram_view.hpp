@@ -15,7 +15,8 @@ struct datagram_view {
     const socket_address* from = nullptr;
 
     [[nodiscard]] bool truncated() const noexcept { return full_size > bytes.size(); }
-    /// Nobody (`empty()`) for a Unix socket without a name, which cannot be answered.
+    /// Nobody (`empty()`) for a Unix socket without a name, which cannot be answered. Any other name of one is the peer's own
+    /// text: `escaped` before it is shown.
     [[nodiscard]] const socket_address& sender() const noexcept { return *from; }
 };
 

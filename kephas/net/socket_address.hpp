@@ -14,6 +14,7 @@ struct sockaddr;
 namespace kephas {
 
 /// One end of a socket as the kernel knows it: an IP address with a port, or the name of a Unix socket. A value.
+/// The name of a Unix socket is whatever the peer has called it: it may hold any bytes.
 class socket_address {
 public:
     static constexpr std::size_t capacity = 112;  ///< Of the longest, a Unix socket's.
@@ -54,7 +55,8 @@ private:
     std::uint32_t way_back_size_ = 0;
 };
 
-/// "127.0.0.1:8080", "[::1]:8080", the file or the `@name` of a Unix socket, and nothing for nobody.
+/// "127.0.0.1:8080", "[::1]:8080", the file or the `@name` of a Unix socket, and nothing for nobody. The name of a Unix peer is
+/// its own text, with whatever it holds: use `escaped` before it is shown or logged.
 [[nodiscard]] std::string to_string(const socket_address& end);
 
 }  // namespace kephas
