@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ namespace {
 
 class counters {
 public:
-    /// `name:value|c`; false if it is something else, or one name too many.
+    /// `name:value|c`; false if it is something else, a name that is too long, or one name too many.
     bool add(std::string_view line) {
         const std::size_t colon = line.find(':');
         if (colon == 0 || colon == std::string_view::npos || !line.ends_with("|c")) return false;
@@ -31,22 +32,40 @@ public:
         const auto [end, failure] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
         if (failure != std::errc{} || end != digits.data() + digits.size()) return false;
         const std::string_view name = line.substr(0, colon);
+        if (name.size() > longest_name) return false;
         auto found = sums_.find(name);
         if (found == sums_.end()) {
-            static constexpr std::size_t most = 10'000;  // names come from anybody: their number has a limit
-            if (sums_.size() == most) return false;
+            if (sums_.size() == most_names) return false;
             found = sums_.emplace(name, 0).first;
         }
-        found->second += value;
+        add_up(found->second, value);
         return true;
     }
+    /// As many lines as one datagram takes.
     [[nodiscard]] std::string text() const {
         std::string all;
-        for (const auto& [name, sum] : sums_) all += fmt::format("{}:{}\n", name, sum);
+        for (const auto& [name, sum] : sums_) {
+            const std::string line = fmt::format("{}:{}\n", name, sum);
+            if (all.size() + line.size() > longest_text) break;
+            all += line;
+        }
         return all;
     }
 
 private:
+    // What comes from anybody has limits.
+    static constexpr std::size_t most_names = 10'000;
+    static constexpr std::size_t longest_name = 200;
+    static constexpr std::size_t longest_text = 65'507;
+
+    /// What is too large or too small stays at the end of what there is.
+    static void add_up(std::int64_t& sum, std::int64_t value) {
+        using limits = std::numeric_limits<std::int64_t>;
+        if (value > 0 && sum > limits::max() - value) sum = limits::max();
+        else if (value < 0 && sum < limits::min() - value) sum = limits::min();
+        else sum += value;
+    }
+
     std::map<std::string, std::int64_t, std::less<>> sums_;
 };
 
@@ -60,12 +79,12 @@ int serve(std::string_view where) {
         [&sums](kephas::datagram_socket& socket) -> asio::awaitable<void> {
             while (const auto datagram = co_await socket.receive()) {
                 const std::string_view text = kephas::as_text(datagram->bytes);
-                if (text == "stats") {
-                    const std::string all = sums.text();
-                    co_await socket.send(all, datagram->sender());
-                } else if (datagram->truncated() || !sums.add(text)) {
-                    co_await socket.send("not a counter", datagram->sender());
-                }
+                std::string answer;
+                if (text == "stats") answer = sums.text();
+                else if (datagram->truncated() || !sums.add(text)) answer = "not a counter";
+                else continue;
+                // A Unix socket without a name cannot be answered.
+                if (!datagram->sender().empty()) co_await socket.send(answer, datagram->sender());
             }
         },
         options};
