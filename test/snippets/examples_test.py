@@ -226,6 +226,43 @@ def command_client(path, server):
     assert done.returncode == 1 and 'Connection refused' in done.stderr, done
 
 
+def statsd_with_hostile_clients(path):
+    with Program(path, 'udp://127.0.0.1:0') as program:
+        port, = program.ports(r'listening on udp://127\.0\.0\.1:(\d+)')
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect(('127.0.0.1', port))
+            for _ in range(2):
+                client.send(b'large:9223372036854775807|c')
+            client.send(b'stats')
+            assert client.recv(100) == b'large:9223372036854775807\n'
+            client.send(b'n' * 1000 + b':1|c')
+            assert client.recv(100) == b'not a counter'
+            for i in range(400):  # more than one datagram takes
+                client.send(b'%0200d:1|c' % i)
+                if i % 20 == 0:
+                    client.send(b'nonsense')
+                    assert client.recv(100) == b'not a counter'
+            client.send(b'stats')
+            assert 65000 < len(client.recv(100000)) <= 65507
+        program.stop()
+    name = f'@kephas-statsd-{os.getpid()}'
+    with Program(path, 'unixgram://' + name) as program:
+        program.ports('listening on unixgram://')
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nameless:
+            nameless.connect('\0' + name[1:])
+            nameless.send(b'nonsense')
+            nameless.send(b'known:1|c')
+            nameless.send(b'stats')
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as named:
+            named.settimeout(PATIENCE)
+            named.bind('')
+            named.connect('\0' + name[1:])
+            named.send(b'stats')
+            assert named.recv(100) == b'known:1\n'
+        program.stop()
+
+
 quickstart(sys.argv[1])
 embed(sys.argv[2])
 tcp(sys.argv[3], sys.argv[4])
@@ -233,4 +270,5 @@ unix(sys.argv[5])
 monitoring(sys.argv[6])
 statsd(sys.argv[7])
 command_client(sys.argv[8], sys.argv[1])
+statsd_with_hostile_clients(sys.argv[7])
 print('the examples do what the README says')
