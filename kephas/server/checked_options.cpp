@@ -23,6 +23,7 @@ std::shared_ptr<const server_options> checked_options(server_options options) {
     require(options.outbox.max_messages > 0 && options.outbox.max_bytes > 0, "outbox: its limits must not be zero");
     require(options.in_flight.messages > 0 && options.in_flight.bytes > 0, "in_flight: its limits must not be zero");
     require(options.datagrams.in_flight > 0, "datagrams.in_flight must not be zero");
+    require(options.datagrams.bytes > 0, "datagrams.bytes must not be zero");
     require(options.max_batch > 0, "max_batch must not be zero");
     require(options.connections.per_address_rate <= 0 || options.connections.per_address_burst >= 1,
             "connections: a burst below one connection lets nobody in");

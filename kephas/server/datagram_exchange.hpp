@@ -18,7 +18,9 @@ class datagram_listener;
 /// One datagram, from its arrival until its handlers have ended and their replies have left. Lives as long as anybody holds it.
 class datagram_exchange {
 public:
-    datagram_exchange(std::shared_ptr<datagram_listener> home, const socket_address& sender, std::shared_ptr<client_state> client);
+    /// `bytes` are those of the datagram.
+    datagram_exchange(std::shared_ptr<datagram_listener> home, const socket_address& sender, std::shared_ptr<client_state> client,
+                      std::size_t bytes);
     datagram_exchange(const datagram_exchange&) = delete;
     datagram_exchange& operator=(const datagram_exchange&) = delete;
     ~datagram_exchange();
@@ -27,11 +29,13 @@ public:
     [[nodiscard]] const socket_address& sender() const noexcept { return sender_; }
     /// Stands for the sender, who is no client: it has left before anything begins.
     [[nodiscard]] const std::shared_ptr<client_state>& client() const noexcept { return client_; }
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
 private:
     std::shared_ptr<datagram_listener> home_;
     socket_address sender_;
     std::shared_ptr<client_state> client_;
+    std::size_t bytes_;
 };
 
 /// What a datagram brought for handlers that run in the same place. Filled first, then shared.

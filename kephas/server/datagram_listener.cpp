@@ -13,8 +13,12 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 namespace kephas {
@@ -40,19 +44,14 @@ std::shared_ptr<client_state> stand_in(const socket_address& sender, const std::
     return client;
 }
 
-datagram_socket_options socket_options(datagram_totals& totals) {
-    datagram_socket_options options;
-    options.on_send_error = [&totals](const std::error_code&, const socket_address&) {
-        totals.unanswered.fetch_add(1, std::memory_order_relaxed);
-    };
-    return options;
-}
+/// Whether it says that it comes from the socket itself. A command that echoes would answer itself for ever.
+bool loops(const socket_address& sender, const socket_address& own) noexcept { return !sender.empty() && sender == own; }
 
 }  // namespace
 
 datagram_exchange::datagram_exchange(std::shared_ptr<datagram_listener> home, const socket_address& sender,
-                                     std::shared_ptr<client_state> client)
-    : home_{std::move(home)}, sender_{sender}, client_{std::move(client)} {
+                                     std::shared_ptr<client_state> client, std::size_t bytes)
+    : home_{std::move(home)}, sender_{sender}, client_{std::move(client)}, bytes_{bytes} {
     home_->began(*this);
 }
 
@@ -68,10 +67,14 @@ datagram_listener::datagram_listener(server_context& context, std::shared_ptr<sh
                                      const asio::any_io_executor& executor, const address& where, std::uint64_t seed)
     : context_{context},
       home_{std::move(home)},
-      socket_{executor, where, socket_options(context.datagrams), context.options->unix_access},
+      socket_{executor, where,
+              {.on_send_error = [this](const std::error_code& why, const socket_address& to) { note_unsent(to, why); }},
+              context.options->unix_access},
       endpoint_{socket_.local_address()},
       url_{std::string{is_unix(where.kind) ? "unixgram" : "udp"} + "://" + endpoint_},
-      throttle_{std::chrono::seconds{10}, 1} {
+      largest_reply_{std::max<std::size_t>(socket_.max_size(), 64 * 1024)},
+      throttle_{std::chrono::seconds{10}, 1},
+      unsent_throttle_{std::chrono::seconds{10}, 1} {
     const rate_limit_options& rate = context.options->rate_limit;
     if (rate.messages_per_second > 0) {
         peers_.emplace(address_limits{0, rate.messages_per_second, rate.burst}, context.options->datagrams.peers, seed);
@@ -79,6 +82,14 @@ datagram_listener::datagram_listener(server_context& context, std::shared_ptr<sh
 }
 
 asio::awaitable<void> datagram_listener::receive() {
+    struct end_note {  // whatever ends it: the drain waits for that
+        datagram_listener& self;
+        ~end_note() {
+            const std::lock_guard lock{self.mutex_};
+            self.stopped_ = true;
+            self.wake_locked();
+        }
+    } const note{*this};
     for (;;) {
         std::error_code failure;
         try {
@@ -88,64 +99,117 @@ asio::awaitable<void> datagram_listener::receive() {
             for (const datagram_view& each : batch) take(each, now);
         } catch (const std::system_error& error) {
             failure = error.code();
+        } catch (const std::exception&) {  // no memory
+            failure = std::make_error_code(std::errc::not_enough_memory);
         }
         if (failure == asio::error::operation_aborted || !socket_.is_open()) break;
         if (!failure) continue;
-        if (throttle_.note(clock::now())) context_.log.error("cannot receive datagrams: {}; trying again", failure.message());
-        steady_timer pause{socket_.get_executor(), std::chrono::milliseconds{100}};
-        co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, failure));
+        try {
+            if (throttle_.note(clock::now())) {
+                context_.log.error("cannot receive datagrams: {}; trying again", failure.message());
+            }
+            co_await pause();
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory for that either
+        }
     }
-    const std::lock_guard lock{mutex_};
-    stopped_ = true;
-    wake_locked();
+}
+
+asio::awaitable<void> datagram_listener::pause() {
+    steady_timer timer{socket_.get_executor(), std::chrono::milliseconds{100}};
+    std::error_code ignored;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
 }
 
 asio::awaitable<void> datagram_listener::send() {
-    for (;;) {
-        const bool more = co_await wait_for_replies();
-        if (!more) break;
-        std::deque<outgoing> batch;
-        {
-            const std::lock_guard lock{mutex_};
-            batch.swap(replies_);
+    std::vector<outgoing> batch;
+    for (bool more = true; more;) {
+        bool failed = false;
+        try {
+            more = co_await wait_for_replies(batch);
+        } catch (const std::exception&) {  // no memory
+            failed = true;
         }
-        for (outgoing& each : batch) {
-            const bytes_view body = each.frame.body.view();
-            std::error_code failure;
-            try {
-                reply_.resize(each.frame.head_size + body.size());
-                std::memcpy(reply_.data(), each.frame.head.data(), each.frame.head_size);
-                if (!body.empty()) std::memcpy(reply_.data() + each.frame.head_size, body.data(), body.size());
-                co_await socket_.send(reply_, each.to->sender());
-            } catch (const std::system_error& error) {
-                failure = error.code();
-            } catch (const std::bad_alloc&) {
-                failure = std::make_error_code(std::errc::not_enough_memory);
-            }
-            if (failure) {
-                note_unsent(each.to->sender(), reply_.size(), failure);
-            } else {
-                context_.datagrams.answered.fetch_add(1, std::memory_order_relaxed);
-                home_->count(&traffic_counters::bytes_sent, reply_.size());
-                traffic_.sent(reply_.size());
-                traffic_.sent_directly(1);
-            }
-            each.to.reset();  // its end may be what is waited for
+        try {
+            if (failed) co_await pause();
+            else if (more) co_await send_batch(batch);
+        } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory for that either
         }
+        release(batch);
+        batch.clear();
     }
     try {
-        co_await socket_.flush();
-    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): closed meanwhile
+        co_await flush();
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): closing it counts what is lost
     }
     socket_.close();
-    std::deque<outgoing> lost;  // each keeps this listener; destroyed without the lock
-    const std::lock_guard lock{mutex_};
-    closed_ = true;
-    lost.swap(replies_);
+    note_sent();
+    {
+        const std::lock_guard lock{mutex_};
+        closed_ = true;
+        batch.swap(replies_);
+    }
+    for (const outgoing& each : batch) note_unsent(each.to->sender(), std::make_error_code(std::errc::operation_canceled));
+    release(batch);
 }
 
-/// False when none will come any more.
-asio::awaitable<bool> datagram_listener::wait_for_replies() {
+/// What was queued while nobody looked leaves with one system call, if it fits into the queue of the socket.
+asio::awaitable<void> datagram_listener::send_batch(std::vector<outgoing>& batch) {
+    std::span<outgoing> rest{batch};
+    for (std::size_t i = 0; i < rest.size();) {
+        const socket_address& to = rest[i].to->sender();
+        std::error_code failure;
+        bool queued = false;
+        try {
+            put_together(rest[i].frame);
+            queued = socket_.try_send(reply_, to);
+        } catch (const std::system_error& error) {
+            failure = error.code();
+        } catch (const std::bad_alloc&) {
+            failure = std::make_error_code(std::errc::not_enough_memory);
+        }
+        if (failure) note_unsent(to, failure, rest[i].frame.size());
+        if (queued || failure) {
+            ++i;
+            continue;
+        }
+        co_await flush();
+        release(rest.first(i));
+        rest = rest.subspan(std::exchange(i, 0));
+    }
+    static constexpr std::size_t worth_keeping = 4096;
+    if (reply_.capacity() > worth_keeping) std::vector<std::byte>{}.swap(reply_);
+    co_await flush();
+}
+
+/// Errors: none. What could not be sent was told to `note_unsent`.
+asio::awaitable<void> datagram_listener::flush() {
+    try {
+        co_await socket_.flush();
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch): it is closed
+    }
+    note_sent();
+}
+
+void datagram_listener::put_together(const outbound_frame& frame) {
+    const bytes_view body = frame.body.view();
+    reply_.resize(frame.head_size + body.size());
+    std::memcpy(reply_.data(), frame.head.data(), frame.head_size);
+    if (!body.empty()) std::memcpy(reply_.data() + frame.head_size, body.data(), body.size());
+}
+
+/// Their end may be what is waited for.
+void datagram_listener::release(std::span<outgoing> done) noexcept {
+    std::size_t bytes = 0;
+    for (outgoing& each : done) {
+        bytes += each.frame.size();
+        each = {};
+    }
+    const std::lock_guard lock{mutex_};
+    bytes_ -= bytes;
+}
+
+/// False when none will come any more; otherwise those that have come, in the place of what was in `batch`.
+asio::awaitable<bool> datagram_listener::wait_for_replies(std::vector<outgoing>& batch) {
     std::error_code ec;
     co_await park(
         [this](parked_ptr who) {
@@ -156,7 +220,9 @@ asio::awaitable<bool> datagram_listener::wait_for_replies() {
         },
         ec);
     const std::lock_guard lock{mutex_};
-    co_return !closed_ && !replies_.empty();
+    if (closed_ || replies_.empty()) co_return false;
+    batch.swap(replies_);
+    co_return true;
 }
 
 void datagram_listener::stop() {
@@ -186,30 +252,73 @@ void datagram_listener::wake_locked() noexcept {
 void datagram_listener::began(const datagram_exchange& fresh) {
     const std::lock_guard lock{mutex_};
     live_.insert(&fresh);
+    bytes_ += fresh.bytes();
 }
 
 void datagram_listener::ended(const datagram_exchange& last) noexcept {
     const std::lock_guard lock{mutex_};
     live_.erase(&last);
+    bytes_ -= last.bytes();
     wake_locked();
+}
+
+bool datagram_listener::full() const {
+    const datagram_limits& limits = context_.options->datagrams;
+    const std::lock_guard lock{mutex_};
+    return live_.size() >= limits.in_flight || bytes_ >= limits.bytes;
 }
 
 void datagram_listener::reply(std::shared_ptr<datagram_exchange> to, outbound_frame&& frame) {
+    const std::size_t size = frame.size();
+    const std::shared_ptr<datagram_exchange> kept = to;  // its end would want the lock
+    std::error_code failure;
     if (to->sender().empty()) {  // a Unix socket without a name
-        context_.datagrams.unanswered.fetch_add(1, std::memory_order_relaxed);
-        return;
+        failure = std::make_error_code(std::errc::destination_address_required);
+    } else if (size > largest_reply_) {
+        failure = std::make_error_code(std::errc::message_size);
+    } else {
+        const std::lock_guard lock{mutex_};
+        if (closed_) {  // nobody would take it from there
+            failure = std::make_error_code(std::errc::operation_canceled);
+        } else {
+            try {
+                replies_.push_back({std::move(to), std::move(frame)});
+                bytes_ += size;
+                wake_locked();
+            } catch (const std::bad_alloc&) {
+                failure = std::make_error_code(std::errc::not_enough_memory);
+            }
+        }
     }
-    const std::lock_guard lock{mutex_};
-    if (closed_) return;  // nobody would take it from there
-    replies_.push_back({std::move(to), std::move(frame)});
-    wake_locked();
+    if (failure) note_unsent(kept->sender(), failure, size);
 }
 
-void datagram_listener::note_unsent(const socket_address& to, std::size_t size, const std::error_code& why) noexcept {
+/// What the socket has sent since this was asked last, by whoever.
+void datagram_listener::note_sent() noexcept {
+    const datagram_counters& now = socket_.counters();
+    const std::uint64_t sent = now.sent - std::exchange(seen_sent_, now.sent);
+    const std::uint64_t bytes = now.bytes_sent - std::exchange(seen_bytes_sent_, now.bytes_sent);
+    context_.datagrams.answered.fetch_add(sent, std::memory_order_relaxed);
+    home_->count(&traffic_counters::bytes_sent, bytes);
+    traffic_.sent(bytes);
+    traffic_.sent_directly(sent);
+}
+
+/// Every reply that is not sent comes here once. Any thread.
+void datagram_listener::note_unsent(const socket_address& to, const std::error_code& why,
+                                    std::optional<std::size_t> size) noexcept {
     context_.datagrams.unanswered.fetch_add(1, std::memory_order_relaxed);
-    if (!throttle_.note(clock::now())) return;
+    std::optional<std::uint64_t> count;
+    {
+        const std::lock_guard lock{mutex_};
+        count = unsent_throttle_.note(clock::now());
+    }
+    if (!count) return;
     try {
-        context_.log.warning("a reply of {} bytes was not sent: {} remote_addr={}", size, why.message(), to_string(to));
+        const std::string what = size ? fmt::format("a reply of {} bytes", *size) : "a reply";
+        const std::string where = to.empty() ? "a Unix socket without a name" : to_string(to);
+        const std::string more = *count > 1 ? fmt::format(" ({} more since the last such line)", *count - 1) : "";
+        context_.log.warning("{} was not sent: {} remote_addr={}{}", what, why.message(), where, more);
     } catch (...) {  // NOLINT(bugprone-empty-catch): no memory to say so
     }
 }
@@ -233,14 +342,11 @@ void datagram_listener::take(const datagram_view& datagram, time_point now) {
     count(totals.received);
     home_->count(&traffic_counters::bytes_received, datagram.bytes.size());
     traffic_.received(datagram.bytes.size());
-    traffic_.received_messages(1);
     const bool whole = !datagram.truncated() && datagram.bytes.size() <= context_.session.max_binary_message;
-    if (!whole || datagram.bytes.size() < command_id_size) return count(totals.malformed);
+    const bool sane = whole && datagram.bytes.size() >= command_id_size && !loops(datagram.sender(), socket_.local());
+    if (!sane) return count(totals.malformed);
     if (!within_rate(datagram.sender(), now)) return;
-    {
-        const std::lock_guard lock{mutex_};
-        if (live_.size() >= context_.options->datagrams.in_flight) return count(totals.overloaded);
-    }
+    if (full()) return count(totals.overloaded);
     try {
         dispatch(datagram, now);
     } catch (const std::exception& error) {  // one datagram less
@@ -252,8 +358,10 @@ void datagram_listener::take(const datagram_view& datagram, time_point now) {
 void datagram_listener::dispatch(const datagram_view& datagram, time_point now) {
     const routes& table = *context_.routes;
     const auto of = std::make_shared<datagram_exchange>(shared_from_this(), datagram.sender(),
-                                                        stand_in(datagram.sender(), home_, socket_.get_executor()));
+                                                        stand_in(datagram.sender(), home_, socket_.get_executor()),
+                                                        datagram.bytes.size());
     home_->count(&traffic_counters::messages_received, 1);
+    traffic_.received_messages(1);
     slice message = slice::copy(datagram.bytes);  // the memory of the socket is for the next ones
     const auto submit = [&](const route& target, std::optional<command_id> id) {
         job_lists lists;
@@ -272,10 +380,8 @@ void datagram_listener::dispatch(const datagram_view& datagram, time_point now) 
     if (target == nullptr && table.fallback_command_) target = &*table.fallback_command_;
     if (target != nullptr) return submit(*target, id);
     const jsonrpc::error_object error{jsonrpc::method_not_found_code, "unknown command", {}};
-    const bool same_channel = context_.options->command_errors == error_replies::same_channel;
-    refuse(of, same_channel ? make_command(datagrams, id, payload{error.message})
-                            : make_command(datagrams, command_jsonrpc_error,
-                                           payload{jsonrpc::encode_command_error(static_cast<std::uint32_t>(id), error)}));
+    refuse(of, make_command(datagrams, command_jsonrpc_error,
+                            payload{jsonrpc::encode_command_error(static_cast<std::uint32_t>(id), error)}));
 }
 
 void datagram_listener::dispatch_document(const std::shared_ptr<datagram_exchange>& of, const slice& text, time_point now) {

@@ -22,10 +22,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -75,14 +75,21 @@ private:
     void take(const datagram_view& datagram, time_point now);
     [[nodiscard]] bool within_rate(const socket_address& sender, time_point now, std::size_t messages = 1) noexcept;
     void dispatch(const datagram_view& datagram, time_point now);
+    [[nodiscard]] asio::awaitable<void> send_batch(std::vector<outgoing>& batch);
+    [[nodiscard]] asio::awaitable<void> flush();
+    void put_together(const outbound_frame& frame);
+    void release(std::span<outgoing> done) noexcept;
+    [[nodiscard]] asio::awaitable<void> pause();
     void dispatch_document(const std::shared_ptr<datagram_exchange>& of, const slice& text, time_point now);
     void refuse(const std::shared_ptr<datagram_exchange>& to, outbound_frame&& error);
     [[nodiscard]] job& add_job(job_lists& lists, const std::shared_ptr<datagram_exchange>& of, const route& target);
     void start(job_lists& lists, const std::shared_ptr<datagram_exchange>& of);
-    [[nodiscard]] asio::awaitable<bool> wait_for_replies();
+    [[nodiscard]] asio::awaitable<bool> wait_for_replies(std::vector<outgoing>& batch);
+    [[nodiscard]] bool full() const;
     [[nodiscard]] bool finished_locked() const noexcept { return closed_ || (stopped_ && live_.empty()); }
     void wake_locked() noexcept;
-    void note_unsent(const socket_address& to, std::size_t size, const std::error_code& why) noexcept;
+    void note_sent() noexcept;
+    void note_unsent(const socket_address& to, const std::error_code& why, std::optional<std::size_t> size = {}) noexcept;
 
     server_context& context_;
     std::shared_ptr<shard> home_;
@@ -90,13 +97,17 @@ private:
     std::string endpoint_;
     std::string url_;
     std::optional<address_table> peers_;  // of their rates; none without a limit
+    std::size_t largest_reply_;  // beyond it none is even queued
     log_throttle throttle_;
-    std::vector<std::byte> reply_;  // the one that is being sent
+    std::vector<std::byte> reply_;  // the one that is handed to the socket
+    std::uint64_t seen_sent_ = 0, seen_bytes_sent_ = 0;  // of the socket's counters
     traffic_count traffic_;
 
-    std::mutex mutex_;  // what follows
+    mutable std::mutex mutex_;  // what follows
     std::unordered_set<const datagram_exchange*> live_;
-    std::deque<outgoing> replies_;
+    std::vector<outgoing> replies_;
+    std::size_t bytes_ = 0;  // of those that are live, and of their replies
+    log_throttle unsent_throttle_;
     parked_ptr sender_;
     bool stopped_ = false;
     bool closed_ = false;

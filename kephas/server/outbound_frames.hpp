@@ -36,10 +36,15 @@ namespace kephas {
     return op == websocket::opcode::text ? make_text(format, std::move(body)) : make_command(format, channel, std::move(body));
 }
 
+/// Whether errors go where the request came. Never in datagrams: two servers could be made to send each other errors for ever.
+[[nodiscard]] inline bool errors_on_same_channel(wire_format format, const server_options& options) noexcept {
+    return options.command_errors == error_replies::same_channel && format != wire_format::datagram;
+}
+
 /// The error of a request that came alone: not of one in a batch.
 [[nodiscard]] inline outbound_frame make_rpc_error(wire_format format, websocket::opcode op, const jsonrpc::request_id& id,
                                                    const jsonrpc::error_object& error, const server_options& options) {
-    const bool same_channel = options.command_errors == error_replies::same_channel;
+    const bool same_channel = errors_on_same_channel(format, options);
     return make_rpc_reply(format, op, same_channel ? command_jsonrpc : command_jsonrpc_error,
                           payload{jsonrpc::encode_error(id, error)});
 }

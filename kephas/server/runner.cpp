@@ -190,7 +190,7 @@ std::optional<outbound_frame> runner::answer_command(request_state& state, const
         if (!to.alive() || work.opcode == websocket::opcode::binary) return std::nullopt;
         return make_text(to.format(), payload{jsonrpc::encode_error_event("handler_error", error.message)});
     }
-    if (to.options().command_errors == error_replies::same_channel) {
+    if (errors_on_same_channel(to.format(), to.options())) {
         return make_command(to.format(), *work.command, payload{error.message});
     }
     const auto id = static_cast<std::uint32_t>(*work.command);

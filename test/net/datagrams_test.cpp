@@ -111,6 +111,15 @@ server_options listening_on(std::vector<std::string> addresses) {
 
 reply echo(request req) { co_return payload{req.share()}; }
 
+/// Echoes once it may.
+reply held_until(std::shared_future<void> opened, request req) {
+    while (opened.wait_for(0s) != std::future_status::ready) {
+        steady_timer timer{co_await asio::this_coro::executor, 1ms};
+        co_await timer.async_wait(asio::use_awaitable);
+    }
+    co_return payload{req.share()};
+}
+
 /// 1 to 3: echo under each policy. 4: as many bytes as are asked for. 5: throws. 6: what the sender is.
 router datagram_routes() {
     router routes;
@@ -348,4 +357,133 @@ TEST_CASE("an embedded server serves datagrams on a strand") {
     embedded.stop();
     for (auto& each : threads) each.join();
     CHECK(report.has_value());
+}
+
+TEST_CASE("in the drain a reply leaves when it is there, whoever else is still at work") {
+    std::promise<void> slow, quick;
+    const std::shared_future<void> slow_may{slow.get_future()}, quick_may{quick.get_future()};
+    router routes = datagram_routes();
+    std::atomic<int> begun{0};
+    routes.on(command_id{20}, [&](request req) -> reply {
+        ++begun;
+        return held_until(slow_may, std::move(req));
+    });
+    routes.on(command_id{21}, [&](request req) -> reply {
+        ++begun;
+        return held_until(quick_may, std::move(req));
+    });
+    running_server server{std::move(routes), listening_on({"udp://127.0.0.1:0"})};
+    const datagram_peer peer{port_at(server, 0)};
+    peer.send(20, "slow");
+    for (int i = 0; i < 3; ++i) peer.send(21, "quick");
+    REQUIRE(eventually([&] { return begun == 4; }));
+    server->stop();
+    REQUIRE(eventually([&] { return server->stats().draining; }));
+    quick.set_value();
+    for (int i = 0; i < 3; ++i) CHECK(peer.next(3000) == "21 quick");
+    slow.set_value();
+    CHECK(peer.next() == "20 slow");
+    (void)server.stop();
+    CHECK(server->stats().datagrams_answered == 4);
+    CHECK(server->stats().datagrams_unanswered == 0);
+}
+
+TEST_CASE("beyond the bytes that datagrams may take together they are dropped") {
+    std::promise<void> open;
+    const std::shared_future<void> opened{open.get_future()};
+    router routes = datagram_routes();
+    std::atomic<int> begun{0};
+    routes.on(command_id{20}, [&](request req) -> reply {
+        ++begun;
+        return held_until(opened, std::move(req));
+    });
+    server_options options = listening_on({"udp://127.0.0.1:0"});
+    options.datagrams.bytes = 5000;
+    running_server server{std::move(routes), options};
+    const datagram_peer peer{port_at(server, 0)};
+    const std::string large(3000, 'x');
+    for (int i = 0; i < 2; ++i) peer.send(20, large);
+    REQUIRE(eventually([&] { return begun == 2; }));
+    for (int i = 0; i < 3; ++i) peer.send(20, "dropped");
+    CHECK(eventually([&] { return server->stats().datagrams_overloaded == 3; }));
+    open.set_value();
+    for (int i = 0; i < 2; ++i) CHECK(peer.next() == "20 " + large);
+    CHECK(eventually([&] {
+        peer.send(3, "room");
+        return peer.next(100) == "3 room";
+    }));
+}
+
+TEST_CASE("each reply is either answered or unanswered, and what is not sent is logged") {
+    log_lines log;
+    const temporary_folder folder;
+    const std::string path = (folder / "datagrams").string();
+    std::promise<void> open;
+    const std::shared_future<void> opened{open.get_future()};
+    router routes = datagram_routes();
+    std::atomic<int> begun{0};
+    routes.on(command_id{20}, [&](request req) -> reply {
+        ++begun;
+        return held_until(opened, std::move(req));
+    });
+    server_options options = listening_on({"unixgram://" + path});
+    options.log = log.as_logger();
+    running_server server{std::move(routes), options};
+    const auto counts = [&] {
+        const server_stats stats = server->stats();
+        return std::pair{stats.datagrams_answered, stats.datagrams_unanswered};
+    };
+    using both = std::pair<std::uint64_t, std::uint64_t>;
+    std::string line;
+    SUBCASE("the peer has gone") {
+        {
+            const datagram_peer gone{path, (folder / "gone").string()};
+            gone.send(20, "");
+        }
+        REQUIRE(eventually([&] { return begun == 1; }));
+        line = "a reply was not sent: ";
+    }
+    SUBCASE("the peer has no name") {
+        const datagram_peer nameless{path, {}};
+        nameless.send(1, "hello");
+        line = "a reply of 9 bytes was not sent: ";
+    }
+    SUBCASE("nothing as large can be sent") {
+        const datagram_peer asks{path, (folder / "asks").string()};
+        asks.send(4, "10000000");
+        line = "a reply of 10000004 bytes was not sent: ";
+    }
+    open.set_value();
+    CHECK(log.wait_for(line));
+    CHECK(counts() == both{0, 1});
+    const datagram_peer named{path, (folder / "named").string()};
+    CHECK(named.ask(1, "hello") == "1 hello");
+    CHECK(eventually([&] { return counts() == both{1, 1}; }));
+    CHECK(server->stats().traffic().bytes_sent == 9);
+    CHECK(server->stats().traffic().messages_sent == 1);
+    CHECK(server->stats().bytes_sent == 9);
+}
+
+TEST_CASE("the listener and the server count the same messages: those that were not dropped") {
+    running_server server{datagram_routes(), listening_on({"udp://127.0.0.1:0"})};
+    const datagram_peer peer{port_at(server, 0)};
+    for (const char* bad : {"", "a", "abc"}) peer.send_raw(bad);
+    peer.send(99, "unknown");
+    CHECK(peer.ask(3, "fine") == "3 fine");
+    const server_stats stats = server->stats();
+    CHECK(stats.datagrams_received == 5);
+    CHECK(stats.traffic().messages_received == stats.messages_received);
+    CHECK(stats.messages_received == 2);
+}
+
+TEST_CASE("an error in a datagram never goes under the id of the command: servers could answer each other for ever") {
+    server_options options = listening_on({"udp://127.0.0.1:0"});
+    options.datagrams.error_replies = true;
+    options.command_errors = error_replies::same_channel;
+    running_server server{datagram_routes(), options};
+    const datagram_peer peer{port_at(server, 0)};
+    CHECK(peer.ask(99, "unknown").starts_with("error "));
+    CHECK(peer.ask(5, "throws").starts_with("error "));
+    peer.send(jsonrpc_id, R"({"jsonrpc":"2.0","method":"none","id":1})");
+    CHECK(peer.next().starts_with("error "));
 }
