@@ -14,6 +14,7 @@
 #include <asio/post.hpp>
 #include <asio/this_coro.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -31,6 +32,15 @@ asio::awaitable<void> run_chain(const std::vector<middleware_handler>& chain, st
     } else {
         state.reply = co_await state.work->target->handle(request{state});
     }
+}
+
+/// How long a handler may take.
+inline duration timeout_for(const client_state& from) noexcept {
+    const duration usual = from.options().handler_timeout;
+    if (from.format() != wire_format::datagram) [[likely]] return usual;
+    const duration own = from.options().datagrams.handler_timeout;
+    if (own <= duration::zero() || usual <= duration::zero()) return std::max(own, usual);
+    return std::min(own, usual);
 }
 
 /// Clears a job when it has ended, and also if its coroutine is destroyed before: a callback may hold the client whose it is.
@@ -77,7 +87,7 @@ inline void runner::before_handler(const request_state& state) {
     client_state& from = *state.from;
     if (state.work->target != nullptr) started_.store(started() + 1, std::memory_order_relaxed);
     cancellable_ = state.work->cancellable;
-    const duration timeout = state.work->target != nullptr ? from.options().handler_timeout : duration::zero();
+    const duration timeout = state.work->target != nullptr ? timeout_for(from) : duration::zero();
     if (timeout > duration::zero()) start_deadline(timeout);
     // The client left before its message's turn came: the handler may still do what it does without waiting.
     if (from.work().cancelled() && cancellable_) cancel_later(from.work());

@@ -388,6 +388,32 @@ TEST_CASE("in the drain a reply leaves when it is there, whoever else is still a
     CHECK(server->stats().datagrams_unanswered == 0);
 }
 
+TEST_CASE("a handler of a datagram that takes too long is cancelled, and makes room for others") {
+    router routes = datagram_routes();
+    const auto endless = [&](request) -> reply {
+        steady_timer timer{co_await asio::this_coro::executor, 1h};
+        co_await timer.async_wait(asio::use_awaitable);
+        co_return std::nullopt;
+    };
+    routes.on(command_id{20}, dispatch::pool, endless);
+    routes.on(command_id{21}, dispatch::on_strand, endless);
+    server_options options = listening_on({"udp://127.0.0.1:0"});
+    CHECK(options.datagrams.handler_timeout == 10s);
+    options.datagrams.handler_timeout = 50ms;
+    options.datagrams.in_flight = 2;
+    SUBCASE("by its own limit") {}
+    SUBCASE("by that of all handlers, if it is shorter") {
+        options.datagrams.handler_timeout = 1h;
+        options.handler_timeout = 50ms;
+    }
+    running_server server{std::move(routes), options};
+    const datagram_peer peer{port_at(server, 0)};
+    peer.send(20, "");
+    peer.send(21, "");
+    CHECK(eventually([&] { return server->stats().handlers_timed_out == 2; }));
+    CHECK(peer.ask(3, "room") == "3 room");
+}
+
 TEST_CASE("beyond the bytes that datagrams may take together they are dropped") {
     std::promise<void> open;
     const std::shared_future<void> opened{open.get_future()};
