@@ -10,6 +10,8 @@
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <system_error>
 #include <utility>
@@ -153,7 +155,7 @@ asio::awaitable<void> handler_pool::stop() {
 jsonrpc::error_object handler_pool::account(const std::exception_ptr& failure, bool timed_out, client_state& from) {
     if (timed_out) {
         counters_.timed_out.fetch_add(1, std::memory_order_relaxed);
-        log_.warning("a handler took too long and was cancelled client_id={}", from.id().to_string());
+        log_failure(log_level::warning, "a handler took too long and was cancelled", from);
         return jsonrpc::server_error("operation timed out");
     }
     outcome how{};
@@ -191,8 +193,23 @@ jsonrpc::error_object handler_pool::judge(const std::exception_ptr& failure, cli
     } catch (...) {
         what = "an exception of unknown type";
     }
-    log_.error("a handler failed: {} client_id={}", escaped(what), from.id().to_string());  // it may hold a peer's text
+    log_failure(log_level::error, fmt::format("a handler failed: {}", escaped(what)), from);  // it may hold a peer's text
     return jsonrpc::internal_error();
+}
+
+void handler_pool::log_failure(log_level level, std::string_view what, const client_state& from) {
+    if (from.format() != wire_format::datagram) {
+        log_.log(level, "{} client_id={}", what, from.id().to_string());
+        return;
+    }
+    std::optional<std::uint64_t> count;
+    {
+        const std::lock_guard lock{mutex_};
+        count = datagram_failures_.note(clock::now());
+    }
+    if (!count) return;
+    const std::string more = *count > 1 ? fmt::format(" ({} more since the last such line)", *count - 1) : "";
+    log_.log(level, "{} remote_addr={}{}", what, from.remote_address(), more);
 }
 
 handler_totals handler_pool::totals() const {

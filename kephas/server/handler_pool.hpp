@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kephas/base/log_throttle.hpp>
 #include <kephas/base/logger.hpp>
 
 #include <kephas/proto/jsonrpc/error_object.hpp>
@@ -98,12 +99,14 @@ private:
 
     enum class outcome : std::uint8_t { refused, failed, cancelled };
     [[nodiscard]] jsonrpc::error_object judge(const std::exception_ptr& failure, client_state& from, outcome& how);
+    void log_failure(log_level level, std::string_view what, const client_state& from);
 
     mutable std::mutex mutex_;
     std::vector<std::unique_ptr<runner>> runners_;
     handler_totals ended_;  // of the runners that are no more
     std::vector<runner*> idle_;
     std::vector<std::unique_ptr<burst>> idle_bursts_;
+    log_throttle datagram_failures_;  // anybody could send one as often as he likes
     bool stopping_ = false;
     parked_ptr stopper_;
 };

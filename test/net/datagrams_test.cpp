@@ -18,6 +18,7 @@
 #include <cstring>
 #include <future>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -412,6 +413,28 @@ TEST_CASE("a handler of a datagram that takes too long is cancelled, and makes r
     peer.send(21, "");
     CHECK(eventually([&] { return server->stats().handlers_timed_out == 2; }));
     CHECK(peer.ask(3, "room") == "3 room");
+}
+
+TEST_CASE("datagrams whose handlers fail cannot fill the log, which says where they come from") {
+    log_lines log;
+    router routes = datagram_routes();
+    routes.on(command_id{20}, dispatch::on_strand, [](request) -> reply { throw std::runtime_error{"a defect"}; });
+    server_options options = listening_on({"udp://127.0.0.1:0"});
+    options.rate_limit = no_rate_limit();
+    options.log = log.as_logger();
+    running_server server{std::move(routes), options};
+    const datagram_peer peer{port_at(server, 0)};
+    static constexpr std::uint64_t many = 50;
+    for (std::uint64_t i = 0; i < many; ++i) peer.send(20, "");
+    REQUIRE(eventually([&] { return server->stats().handlers_failed == many; }));
+    int lines = 0;
+    for (const std::string& line : log.all()) {
+        if (line.find("a handler failed: a defect") == std::string::npos) continue;
+        ++lines;
+        CHECK(line.find("remote_addr=127.0.0.1:") != std::string::npos);
+    }
+    CHECK(lines >= 1);
+    CHECK(lines <= 20);
 }
 
 TEST_CASE("beyond the bytes that datagrams may take together they are dropped") {
