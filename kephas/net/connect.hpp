@@ -19,7 +19,8 @@ namespace kephas {
 struct connect_options {
     /// Of `tls://` addresses: by default the server's certificate must be for the host, from whom the system trusts.
     std::shared_ptr<const tls_client_context> tls{};
-    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE). Zero: never.
+    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE). Who does not answer is
+    /// given up after twice that time, and so is who takes nothing of what was sent for as long (TCP_USER_TIMEOUT). Zero: never.
     duration keep_alive = std::chrono::minutes{5};
     std::function<void(int fd)> prepare_socket{};  ///< Called with the socket once it is connected, to set its options.
     /// Told of everything that happens, `connection_state::dial` for each address first: the connection knows nothing then

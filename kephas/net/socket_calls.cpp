@@ -60,6 +60,10 @@ void keep_alive(int fd, duration idle) noexcept {
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
     (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
     (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    // Nobody is asked while what was sent is not acknowledged: it would be sent again and again, for a quarter of an hour.
+    // This ends it after as long as asking takes.
+    const unsigned patience = static_cast<unsigned>(after + interval * probes) * 1000U;
+    (void)::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience));
 }
 
 std::size_t read_some(int fd, read_buffer& buffer, std::error_code& ec) {

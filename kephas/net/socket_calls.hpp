@@ -23,7 +23,8 @@ namespace kephas::socket_calls {
 /// Messages leave at once (TCP_NODELAY); nothing for a Unix socket.
 void send_at_once(int fd) noexcept;
 /// A TCP peer from which nothing has come for `idle` is asked whether it is there, four times within another `idle`, and then
-/// the connection fails with ETIMEDOUT (SO_KEEPALIVE, tcp(7)); seconds at least. Nothing for other sockets.
+/// the connection fails with ETIMEDOUT (SO_KEEPALIVE, tcp(7)); seconds at least. So it does when what was sent is not
+/// acknowledged, or not taken, for as long (TCP_USER_TIMEOUT): nobody is asked meanwhile. Nothing for other sockets.
 void keep_alive(int fd, duration idle) noexcept;
 [[nodiscard]] std::size_t read_some(int fd, read_buffer& buffer, std::error_code& ec);
 [[nodiscard]] std::size_t write_some(int fd, std::span<const bytes_view> buffers, std::error_code& ec) noexcept;

@@ -32,7 +32,8 @@ struct stream_server_options {
     duration idle_timeout = duration::zero();
     /// How long connections may take to end after SIGINT or SIGTERM has ended `run()`.
     duration drain_timeout = std::chrono::seconds{25};
-    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE). Zero: never.
+    /// A TCP peer that has been silent for so long is asked whether it is still there (SO_KEEPALIVE), and given up after twice
+    /// that time; so is one that takes nothing of what was sent for as long (TCP_USER_TIMEOUT). Zero: never.
     duration keep_alive = std::chrono::minutes{5};
     /// Called with each socket that was accepted, to set its options; on the thread that accepts. If it throws, that one is closed.
     std::function<void(int fd)> prepare_socket{};

@@ -69,7 +69,8 @@ struct server_options {
     /// `ws://HOST:PORT/PATH` (WebSocket, `/health`), `http://HOST:PORT` (files, `/health`), `tcp://HOST:PORT` (commands, each
     /// behind its length), `unix:///PATH` or `unix://@NAME` (commands, and WebSocket at `/ws`); `wss://`, `https://` and
     /// `tls://` are the same over TLS and need `tls.certificates`. `udp://HOST:PORT` and `unixgram:///PATH` take a command in each
-    /// datagram, and answer it with one: there are no clients, and `authorize` is not asked.
+    /// datagram, and answer it with one: there are no clients, and `authorize` is not asked. A sender's address may be forged: over
+    /// `udp://` on the open Internet serve nothing whose reply is much larger than its request.
     /// Port 0 takes a free one; `server::port()` and `server::endpoints()` tell which.
     std::vector<std::string> listen = {"ws://0.0.0.0:8080/ws"};
     unix_socket_access unix_access{};            ///< Mode, 0770 by default, and group of the files of Unix sockets.
@@ -102,12 +103,12 @@ struct server_options {
     duration handshake_timeout = std::chrono::seconds{10};
     duration on_connect_timeout = std::chrono::seconds{10};
     /// Renewed by any bytes. Streams of commands may be silent: there, it is about how long it takes the kernel to find out
-    /// that a peer has vanished (TCP keep-alive).
+    /// that a peer has vanished, or takes nothing more of what was sent (TCP keep-alive and TCP_USER_TIMEOUT).
     duration read_timeout = std::chrono::seconds{60};
     duration write_timeout = std::chrono::seconds{10};    ///< Without progress: 3008 "slow consumer".
     duration message_timeout = std::chrono::seconds{60};  ///< For one unfinished message, plus 1 s per 16 KiB of it.
     duration ping_interval = std::chrono::seconds{54};
-    duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to the peer's.
+    duration close_timeout = std::chrono::seconds{5};     ///< From our close frame to the peer's. Zero: `read_timeout`.
     duration linger_timeout = std::chrono::seconds{2};    ///< For the peer to take what was sent before the close.
     duration handler_timeout = duration::zero();          ///< A handler that takes longer is cancelled: -32000.
     duration call_timeout = std::chrono::seconds{30};     ///< The default of `client::call`.
