@@ -52,12 +52,12 @@ void collect_connections(server_stats& stats, const server_context& context) {
 }
 
 /// The number of jobs that were handed over to handlers.
-std::uint64_t collect_shards(server_stats& stats, const client_registry& registry) {
+std::uint64_t collect_shards(server_stats& stats, const client_registry& registry, std::vector<listener_traffic>& by_listener) {
     std::uint64_t jobs = 0;
     std::uint64_t calls_ended = 0;
     for (const auto& each : registry.shards) {
         stats.clients += each->size();
-        stats.outbound += each->outbound();
+        stats.outbound += each->outbound(by_listener);
         const traffic_counters& traffic = each->traffic();
         stats.messages_received += traffic.messages_received;
         stats.messages_discarded += traffic.messages_discarded;
@@ -85,13 +85,8 @@ std::vector<std::shared_ptr<client_state>> collect_clients(const client_registry
     return all;
 }
 
-std::vector<listener_traffic> collect_traffic(const client_registry& registry) {
-    std::vector<listener_traffic> all;
-    for (const auto& each : registry.shards) each->add_traffic(all);
-    return all;
-}
-
-server_stats collect_stats(const server_context& context, const client_registry& registry) {
+server_stats collect_stats(const server_context& context, const client_registry& registry,
+                           std::vector<listener_traffic>& traffic) {
     server_stats stats;
     stats.draining = context.draining.load(std::memory_order_acquire);
     if (const auto since = context.serving_since.load(std::memory_order_acquire); since != time_point{}) {
@@ -128,7 +123,7 @@ server_stats collect_stats(const server_context& context, const client_registry&
     stats.datagrams_rate_limited = context.datagrams.rate_limited;
     stats.datagrams_overloaded = context.datagrams.overloaded;
     stats.datagrams_received = context.datagrams.received;
-    const std::uint64_t jobs = collect_shards(stats, registry);
+    const std::uint64_t jobs = collect_shards(stats, registry, traffic);
     stats.handlers_queued = difference(jobs, stats.handlers_started);
     return stats;
 }

@@ -21,6 +21,8 @@
 #include <exception>
 #include <utility>
 
+#include <netinet/in.h>
+
 namespace kephas {
 
 namespace {
@@ -79,6 +81,13 @@ datagram_listener::datagram_listener(server_context& context, std::shared_ptr<sh
     if (rate.messages_per_second > 0) {
         peers_.emplace(address_limits{0, rate.messages_per_second, rate.burst}, context.options->datagrams.peers, seed);
     }
+}
+
+std::uint16_t datagram_listener::port() const noexcept {
+    const socket_address& own = socket_.local();
+    if (own.family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(own.data())->sin_port);
+    if (own.family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(own.data())->sin6_port);
+    return 0;
 }
 
 asio::awaitable<void> datagram_listener::receive() {

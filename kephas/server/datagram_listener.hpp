@@ -56,6 +56,8 @@ public:
     [[nodiscard]] bool answers_errors() const noexcept { return context_.options->datagrams.error_replies; }
 
     [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
+    /// 0 of a Unix socket.
+    [[nodiscard]] std::uint16_t port() const noexcept;
     [[nodiscard]] const std::string& url() const noexcept { return url_; }
     /// Datagrams, whatever became of those that have come. Any thread.
     [[nodiscard]] kephas::traffic traffic() const noexcept { return traffic_.with(0); }

@@ -341,7 +341,10 @@ asio::awaitable<bool> session::let_in(const http::request& request, slice rest) 
                                                       deflate_ ? deflate_->take_response() : std::string{});
         if (deflate_) machine_->use_deflate(deflate_->make_inflater());
     }
-    if (!rest.empty()) machine_->handle(std::move(rest), now);
+    if (!rest.empty()) {
+        state_->counted().received(rest.size());
+        machine_->handle(std::move(rest), now);
+    }
     home_->add(state_);  // first: who has read the 101 gets every broadcast from then on
     const bool written = co_await write_all(std::move(response));
     if (!written) {

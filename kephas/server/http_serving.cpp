@@ -45,7 +45,10 @@ asio::awaitable<void> session::respond_file(const http::request& request, bool h
         ~share_of_memory() { gate.end_response(bytes); }
     } share{*context_.gate};
     // On the handler pool: a disk may be slow, and this thread has other connections.
-    state_ = std::make_shared<client_state>(client_facts{}, home_, strand());
+    client_facts facts;  // for what is logged of it
+    facts.id = id();
+    facts.remote_address = remote_address();
+    state_ = std::make_shared<client_state>(std::move(facts), home_, strand());
     co_await run_callback([this, &request, &response, &share]() -> asio::awaitable<void> {
         const auto has_room = [&share](std::size_t size) {
             share.refused = !share.gate.begin_response(size);

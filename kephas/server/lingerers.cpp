@@ -19,7 +19,9 @@ namespace {
 constexpr auto interval = std::chrono::milliseconds{20};
 
 /// A few bytes into an empty socket: they fit, or nobody is there.
-void send_last(int fd, std::string_view bytes) noexcept {
+void send_last(int fd, const refusal_answers& answers, wire_format format, std::atomic<std::uint64_t>& responses) noexcept {
+    const std::string_view bytes = answers.in(format);
+    if (format == wire_format::websocket) responses.fetch_add(1, std::memory_order_relaxed);
     (void)::send(fd, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     ::shutdown(fd, SHUT_WR);
 }
@@ -53,9 +55,10 @@ lingerers::~lingerers() {
     for (const entry& each : entries_) ::close(each.fd);
 }
 
-void lingerers::answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most) {
+void lingerers::answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most,
+                       std::atomic<std::uint64_t>& responses) {
     if (!format) format = format_at(fd);
-    if (format) send_last(fd, answers.in(*format));
+    if (format) send_last(fd, answers, *format, responses);
     const bool waits = !format || discard_input(fd);
     const std::lock_guard lock{mutex_};
     if (!waits || stopped_ || most == 0) {
@@ -68,7 +71,7 @@ void lingerers::answer(int fd, const refusal_answers& answers, std::optional<wir
         entries_.erase(entries_.begin());
     }
     try {
-        entries_.push_back({fd, clock::now() + patience_, format ? nullptr : &answers});
+        entries_.push_back({fd, clock::now() + patience_, format ? nullptr : &answers, &responses});
     } catch (...) {
         ::close(fd);
         throw;
@@ -114,7 +117,7 @@ void lingerers::sweep() {
         if (each.answers != nullptr) {
             auto format = format_at(each.fd);
             if (!format && now < each.until) return false;
-            send_last(each.fd, std::exchange(each.answers, nullptr)->in(format.value_or(wire_format::stream)));
+            send_last(each.fd, *std::exchange(each.answers, nullptr), format.value_or(wire_format::stream), *each.responses);
         }
         if (discard_input(each.fd) && now < each.until) return false;
         ::close(each.fd);

@@ -10,7 +10,9 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -18,7 +20,7 @@
 namespace kephas {
 
 /// Connections that were refused and answered, until the peer has taken the answer: a descriptor that is closed with
-/// unread input sends a reset, which may take the answer from the peer. They cost a descriptor and 24 bytes each: no read
+/// unread input sends a reset, which may take the answer from the peer. They cost a descriptor and 32 bytes each: no read
 /// is started for them, one timer looks after all.
 /// Concurrency: `answer` and `stop` from any thread.
 class lingerers {
@@ -29,8 +31,10 @@ public:
     ~lingerers();
 
     /// Sends what fits, ends our side, and keeps the descriptor for a while; `most` are kept, then the oldest one goes.
-    /// Without a `format` the peer's first bytes tell what it is. Lifetime: `answers` stays.
-    void answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most);
+    /// Without a `format` the peer's first bytes tell what it is. Answers in HTTP are counted in `responses`.
+    /// Lifetime: `answers` and `responses` stay.
+    void answer(int fd, const refusal_answers& answers, std::optional<wire_format> format, std::size_t most,
+                std::atomic<std::uint64_t>& responses);
     /// Looks after them until `stop`.
     [[nodiscard]] asio::awaitable<void> run();
     void stop();
@@ -41,6 +45,7 @@ private:
         int fd;
         time_point until;
         const refusal_answers* answers;  // null once it is answered
+        std::atomic<std::uint64_t>* responses;
     };
     void sweep();
 

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <functional>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -193,6 +194,9 @@ std::uint16_t server::implementation::port() const {
     for (const auto& each : listeners_) {
         if (const auto port = port_of(each->endpoint()); port != 0) return port;
     }
+    for (const auto& each : datagrams_) {
+        if (each->port() != 0) return each->port();
+    }
     return 0;
 }
 
@@ -320,12 +324,10 @@ bool server::implementation::let_in(owned_fd& fd, const listener_role& role, con
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     std::optional<wire_format> format;
     if (role.speaks == listener_role::language::commands) format = wire_format::stream;
-    if (role.speaks == listener_role::language::http) {
-        format = wire_format::websocket;
-        const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
-        context_.counters.http_responses[own_fault ? 4 : 5].fetch_add(1, std::memory_order_relaxed);
-    }
-    lingerers_->answer(fd.release(), gate.ready_made(*refused), format, gate.most_lingering());
+    if (role.speaks == listener_role::language::http) format = wire_format::websocket;
+    const bool own_fault = *refused == refusal_reason::address_connections || *refused == refusal_reason::address_rate;
+    auto& responses = context_.counters.http_responses[own_fault ? 4 : 5];
+    lingerers_->answer(fd.release(), gate.ready_made(*refused), format, gate.most_lingering(), responses);
     return false;
 }
 
@@ -418,8 +420,8 @@ std::vector<std::shared_ptr<session>> server::implementation::sessions() const {
 }
 
 server_stats server::implementation::stats() const {
-    server_stats stats = collect_stats(context_, *registry_);
-    const std::vector<listener_traffic> traffic = collect_traffic(*registry_);
+    std::vector<listener_traffic> traffic;
+    server_stats stats = collect_stats(context_, *registry_, traffic);
     const auto stats_of = [&](std::string url, std::uint64_t accepted, std::uint16_t index) {
         const std::size_t slot = slot_of(index);
         const listener_traffic own = slot < traffic.size() ? traffic[slot] : listener_traffic{};
@@ -449,17 +451,24 @@ std::string server::implementation::metrics() const {
     std::string text = to_prometheus(stats());
     const std::size_t most = context_.options->metrics_connections;
     if (most == 0) return text;
-    std::vector<connection_stats> all = connections();
-    const auto busier = [](const connection_stats& one, const connection_stats& other) {
-        return one.traffic.bytes_received + one.traffic.bytes_sent > other.traffic.bytes_received + other.traffic.bytes_sent;
-    };
-    const auto end = all.begin() + static_cast<std::ptrdiff_t>(std::min(most, all.size()));
-    std::ranges::partial_sort(all, end, busier);
-    all.erase(end, all.end());
-    return text + to_prometheus(all);
+    // By numbers alone: of thousands only a few are told of in full.
+    auto clients = collect_clients(*registry_);
+    std::vector<std::pair<std::uint64_t, std::size_t>> bytes;
+    bytes.reserve(clients.size());
+    for (const auto& each : clients) {
+        const traffic of = each->traffic();
+        bytes.emplace_back(of.bytes_received + of.bytes_sent, bytes.size());
+    }
+    const auto end = bytes.begin() + static_cast<std::ptrdiff_t>(std::min(most, bytes.size()));
+    std::ranges::partial_sort(bytes, end, std::greater{});
+    std::vector<std::shared_ptr<client_state>> busiest;
+    for (auto each = bytes.begin(); each != end; ++each) busiest.push_back(std::move(clients[each->second]));
+    return text + to_prometheus(stats_of(busiest));
 }
 
-std::vector<connection_stats> server::implementation::connections() const {
+std::vector<connection_stats> server::implementation::connections() const { return stats_of(collect_clients(*registry_)); }
+
+std::vector<connection_stats> server::implementation::stats_of(std::span<const std::shared_ptr<client_state>> clients) const {
     std::vector<std::string> urls{"attached"};
     {
         const std::lock_guard lock{mutex_};
@@ -467,7 +476,8 @@ std::vector<connection_stats> server::implementation::connections() const {
         for (const auto& each : listeners_) urls[slot_of(each->role().index)] = each->url();
     }
     std::vector<connection_stats> all;
-    for (const auto& client : collect_clients(*registry_)) {
+    all.reserve(clients.size());
+    for (const auto& client : clients) {
         all.push_back(client->stats());
         all.back().listener = urls[slot_of(client->listener())];
     }

@@ -90,7 +90,7 @@ public:
     /// Blocks while the disk works, and for `tls_options::reload_patience` when the files do not fit together.
     certificate_reload reload_certificates();
 
-    /// The port of the first TCP listener; 0 before `listen`.
+    /// The port of the first TCP listener, or of the first UDP one if there is none; 0 before `listen`.
     [[nodiscard]] std::uint16_t port() const;
     /// Where each element of `listen` is bound: "127.0.0.1:8080".
     [[nodiscard]] std::vector<std::string> endpoints() const;

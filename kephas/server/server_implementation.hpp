@@ -21,6 +21,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <unordered_set>
 #include <vector>
 
@@ -63,6 +64,7 @@ public:
     [[nodiscard]] const std::shared_ptr<client_registry>& registry() const { return registry_; }
     [[nodiscard]] server_stats stats() const;
     [[nodiscard]] std::vector<connection_stats> connections() const;
+    [[nodiscard]] std::vector<connection_stats> stats_of(std::span<const std::shared_ptr<client_state>> clients) const;
     /// What `GET /metrics` answers.
     [[nodiscard]] std::string metrics() const;
 

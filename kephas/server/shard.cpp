@@ -123,22 +123,11 @@ void shard::forget(client_state& client) {
     forgotten_traffic_[slot] += client.traffic();
 }
 
-void shard::add_traffic(std::vector<listener_traffic>& to) const {
-    const std::lock_guard lock{registry_mutex_};
+outbound_totals shard::outbound(std::vector<listener_traffic>& traffic) const {
     const auto at = [&](std::size_t slot) -> listener_traffic& {
-        if (to.size() <= slot) to.resize(slot + 1);
-        return to[slot];
+        if (traffic.size() <= slot) traffic.resize(slot + 1);
+        return traffic[slot];
     };
-    for (std::size_t slot = 0; slot < forgotten_traffic_.size(); ++slot) at(slot).traffic += forgotten_traffic_[slot];
-    for (const auto& client : leaving_) at(slot_of(client->listener())).traffic += client->traffic();
-    for (const auto& client : clients_) {
-        listener_traffic& own = at(slot_of(client->listener()));
-        own.traffic += client->traffic();
-        ++own.clients;
-    }
-}
-
-outbound_totals shard::outbound() const {
     const std::lock_guard lock{registry_mutex_};
     outbound_totals all = forgotten_;
     // Read once, and counted as queued and as written, so that the sums are right whenever somebody asks.
@@ -148,8 +137,15 @@ outbound_totals shard::outbound() const {
     all.counters.written_messages += messages;
     all.counters.queued_bytes += bytes;
     all.counters.written_bytes += bytes;
-    for (const auto& client : clients_) all += client->out().totals();
-    for (const auto& client : leaving_) all += client->out().totals();
+    for (std::size_t slot = 0; slot < forgotten_traffic_.size(); ++slot) at(slot).traffic += forgotten_traffic_[slot];
+    for (const client_set* set : {&clients_, &leaving_}) {
+        for (const auto& client : *set) {
+            all += client->out().totals();
+            listener_traffic& own = at(slot_of(client->listener()));
+            own.traffic += client->traffic();
+            if (set == &clients_) ++own.clients;
+        }
+    }
     return all;
 }
 

@@ -104,10 +104,9 @@ public:
     [[nodiscard]] bool begin_sending_at_once();
 
     [[nodiscard]] memory_budget& outbox_budget() const noexcept { return *outbox_budget_; }
-    /// What the outboxes of all its clients did, of those too that have left.
-    [[nodiscard]] outbound_totals outbound() const;
-    /// What its clients of each listener did, of those too that have left: added to `to`, by `slot_of`.
-    void add_traffic(std::vector<listener_traffic>& to) const;
+    /// What the outboxes of all its clients did, of those too that have left; and what its clients of each listener did,
+    /// added to `traffic` by `slot_of`.
+    [[nodiscard]] outbound_totals outbound(std::vector<listener_traffic>& traffic) const;
 
     /// Adds to a counter of what the clients do: only on the shard's thread, if it has one.
     void count(std::atomic<std::uint64_t> traffic_counters::*what, std::uint64_t more) noexcept {

@@ -520,6 +520,7 @@ TEST_CASE("the listener and the server count the same messages: those that were 
     peer.send(99, "unknown");
     CHECK(peer.ask(3, "fine") == "3 fine");
     const server_stats stats = server->stats();
+    CHECK(server->port() == port_at(server, 0));  // of a server that has no other
     CHECK(stats.datagrams_received == 5);
     CHECK(stats.traffic().messages_received == stats.messages_received);
     CHECK(stats.messages_received == 2);

@@ -1,12 +1,17 @@
 // What each listener and each connection has carried, and the id by which lines of the log belong together.
+#include <support/command_peer.hpp>
 #include <support/metrics_parser.hpp>
 #include <support/running_server.hpp>
+#include <support/temporary_folder.hpp>
 #include <support/test_client.hpp>
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <regex>
 #include <string>
@@ -268,4 +273,39 @@ TEST_CASE("all lines of the log about one connection have the id of its client, 
     CHECK(lines_of_connections >= 4);
     CHECK(ids.size() == 3);  // one for each connection
     CHECK(ids[known] >= 2);
+}
+
+TEST_CASE("the first bytes of a stream are in the numbers, also where they tell what it is") {
+    const temporary_folder folder;
+    const std::string path = (folder / "socket").string();
+    server_options options = quiet_options();
+    options.listen = {"unix://" + path};
+    running_server server{echo_routes(), options};
+    command_peer peer{path};
+    peer.send(1, "hello");
+    CHECK(peer.next() == "1 hello");
+    REQUIRE(eventually([&] { return server->stats().traffic().messages_sent == 1; }));
+    CHECK(server->stats().listeners.at(0).traffic == traffic{13, 13, 1, 1});
+    CHECK(server->connections().at(0).traffic == traffic{13, 13, 1, 1});
+}
+
+TEST_CASE("a line about a file that is not sent has the id of its connection") {
+    log_lines log;
+    const temporary_folder folder;
+    std::ofstream{folder / "page.html"} << "some bytes";
+    static constexpr std::uintmax_t large = 16 * 1024 * 1024;
+    std::ofstream{folder / "large.bin"} << "zeroes";
+    std::filesystem::resize_file(folder / "large.bin", large);
+    server_options options = quiet_options();
+    options.listen = {"http://127.0.0.1:0"};
+    options.files = folder.path();
+    options.connections.response_bytes = large;
+    options.log = log.as_logger();
+    running_server server{echo_routes(), options};
+    test_client slow{server.port(), 4096};
+    slow.send_raw("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    CHECK(slow.read_head().starts_with("HTTP/1.1 200 "));
+    CHECK(http_get(server.port(), "/page.html").starts_with("HTTP/1.1 503 "));
+    CHECK(log.wait_for("client_id="));
+    for (const std::string& line : log.all()) CHECK(line.find("client_id=00000000") == std::string::npos);
 }
