@@ -15,8 +15,13 @@
 namespace kephas {
 
 void session::flush(time_point now) {
-    if (write_blocked_ || !state_ || send_ended_ || finished_) return;
+    if (write_blocked_ || !state_ || finished_) return;
     outbox& out = state_->out();
+    if (send_ended_) {  // nothing leaves any more: who waits until that is so need not wait
+        (void)out.let_wakes_go();
+        (void)out.written(0);
+        return;
+    }
     uninitialised<std::array<bytes_view, 64>> buffers;
     uninitialised<std::array<std::byte, 16 * 1024>> few;
     mutable_bytes scratch = few.value;  // most flushes are of some short frames

@@ -42,6 +42,7 @@ asio::awaitable<bool> session::find_language(slice& first) {
         const bool finished = co_await finish_tls(first);
         co_return finished;
     }
+    opening_->format = wire_format::stream;  // for whoever is refused before it has told
     for (;;) {
         if (const auto format = format_of(first.view())) {
             opening_->format = *format;
@@ -92,6 +93,8 @@ asio::awaitable<bool> session::open_stream(slice first) {
     if (!refused && !place_.hold(first.size())) refused = refusal_reason::handshakes;
     if (!refused && context_.draining.load(std::memory_order_acquire)) refused = refusal_reason::draining;
     if (refused) {
+        first = {};
+        place_.let_go();
         co_await refuse(*refused);
         co_return false;
     }

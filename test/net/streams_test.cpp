@@ -6,6 +6,8 @@
 #include <support/tls_client.hpp>
 #include <support/tls_server.hpp>
 
+#include <kephas/net/socket_calls.hpp>
+
 #include <doctest/doctest.h>
 
 #include <asio/co_spawn.hpp>
@@ -20,6 +22,9 @@
 #include <thread>
 #include <vector>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -406,6 +411,7 @@ TEST_CASE("connections beyond a limit are told so in their own language") {
     test_client web{path};
     CHECK(web.handshake().starts_with("HTTP/1.1 503 "));
     CHECK(test_client{port_at(server, 2)}.handshake().starts_with("HTTP/1.1 503 "));
+    CHECK(server->stats().http_responses[5] == 2);
     CHECK(server->stats().refusals[static_cast<std::size_t>(refusal_reason::connections)] == 5);
     first.close();
     CHECK(eventually([&] {
@@ -470,6 +476,50 @@ TEST_CASE("the drain says goodbye over every way") {
     streams.clear();
     const drain_report report = server.wait();
     CHECK(report == drain_report{3, 0, 0});
+}
+
+TEST_CASE("who has said nothing on a Unix socket is refused by the drain with a goodbye") {
+    const temporary_folder folder;
+    const std::string path = folder.path().string() + "/socket";
+    running_server server{stream_routes(), listening_on({"unix://" + path})};
+    command_peer silent{path};
+    test_client web{path};
+    web.send_raw("GET /ws HT");
+    REQUIRE(eventually([&] { return server->stats().handshake_bytes == 10; }));
+    REQUIRE(eventually([&] { return server->stats().handshakes == 2; }));
+    server->stop();
+    CHECK(silent.rest() == lines{"goodbye 1013 the server is shutting down", "end"});
+    CHECK(web.read_to_end().starts_with("HTTP/1.1 503 "));
+}
+
+TEST_CASE("a stream that is refused gives its share of the memory for handshakes back at once") {
+    const temporary_folder folder;
+    const std::string path = folder.path().string() + "/socket";
+    server_options options = listening_on({"unix://" + path});
+    options.connections.handshake_bytes = 10;
+    options.linger_timeout = 10s;
+    running_server server{stream_routes(), options};
+    command_peer large{path};
+    large.send(3, "more than there is room for");
+    CHECK(large.next().starts_with("goodbye 1013"));
+    CHECK(server->stats().connections == 1);  // it has not ended its side
+    CHECK(server->stats().handshake_bytes == 0);
+}
+
+TEST_CASE("a peer that does not acknowledge what was sent is given up when one that is silent would be") {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(fd >= 0);
+    socket_calls::keep_alive(fd, 40s);
+    const auto option = [fd](int name) {
+        int value = 0;
+        socklen_t size = sizeof(value);
+        CHECK(::getsockopt(fd, IPPROTO_TCP, name, &value, &size) == 0);
+        return value;
+    };
+    CHECK(option(TCP_KEEPIDLE) == 40);
+    CHECK(option(TCP_KEEPINTVL) * option(TCP_KEEPCNT) == 40);
+    CHECK(option(TCP_USER_TIMEOUT) == 80'000);
+    (void)::close(fd);
 }
 
 TEST_CASE("hostile bytes cost one connection, and the next client notices nothing") {

@@ -221,6 +221,45 @@ TEST_CASE("messages and keep-alives have their rates") {
     CHECK(world->stats().rate_limited == 1);
 }
 
+TEST_CASE("once our goodbye has left nothing is left to wait for, whatever comes in meanwhile") {
+    record seen;
+    router routes = seen.routes();
+    routes.on(command_id{5}, dispatch::pool, [&](request req) -> reply {
+        const client peer = req.client();
+        peer.close(close_code{4000}, "asked for it");
+        co_await pause_for(1s);
+        co_await peer.drained();
+        seen.lines.emplace_back("drained");
+        co_return std::nullopt;
+    });
+    virtual_world world{std::move(routes)};
+    stream_client client = open_stream(world);
+    client.send(5, "");
+    world.settle();
+    CHECK(client.take() == events{"goodbye 4000 asked for it", "end"});
+    client.send(1, "too late");
+    world.settle();
+    world.run_for(2s);
+    CHECK(seen.lines == events{"connect", "drained"});
+    client.end();
+    world.settle();
+}
+
+TEST_CASE("without a close_timeout a peer that ignores our goodbye is given up after read_timeout") {
+    record seen;
+    server_options options = virtual_options();
+    options.close_timeout = 0s;
+    options.read_timeout = 60s;
+    virtual_world world{seen.routes(), options};
+    stream_client client = open_stream(world);
+    world.run_for(1h);
+    client.send(3, "");
+    world.run_for(59s);
+    CHECK(seen.lines == events{"connect"});
+    world.run_for(2s);
+    CHECK(seen.lines == events{"connect", "4000 \"asked for it\" by server (unclean)"});
+}
+
 TEST_CASE("an idle stream may be silent for days, and nothing is sent on it") {
     record seen;
     virtual_world world{seen.routes()};

@@ -308,10 +308,12 @@ void session_machine::watch_message() noexcept {
         message_started_ = now_;
 }
 
-// After our close frame the peer's answer has a deadline of its own, if there is one.
+// After our close frame the peer's answer has a deadline of its own, if there is one. A stream may be silent until then.
 time_point session_machine::read_deadline() const noexcept {
-    if (paused_at_ != never || close_received_ || close_deadline() != never || format() == wire_format::stream) return never;
-    return deadline(last_read_, options_->read_timeout);
+    if (paused_at_ != never || close_received_ || close_deadline() != never) return never;
+    const bool stream = format() == wire_format::stream;
+    if (stream && !close_was_sent()) return never;
+    return deadline(stream ? std::max(last_read_, close_sent_at_) : last_read_, options_->read_timeout);
 }
 
 time_point session_machine::message_deadline() const noexcept {

@@ -176,6 +176,14 @@ TEST_CASE("a peer that does not answer our goodbye has close_timeout to do so") 
     CHECK(server.advance(1ms) == lines{"failed 1006 close timeout (silently)"});
 }
 
+TEST_CASE("without a close_timeout a peer that does not answer our goodbye has read_timeout, from then on") {
+    side server{{.read_timeout = 60s, .close_timeout = 0s}};
+    CHECK(server.advance(240h).empty());
+    server.machine.close_sent(server.now);
+    CHECK(server.advance(59'999ms).empty());
+    CHECK(server.advance(1ms) == lines{"failed 1006 read timeout (silently)"});
+}
+
 TEST_CASE("an idle stream may be silent for ever, and nothing is sent on it") {
     side server;
     CHECK_FALSE(server.machine.poll_timeout());
