@@ -113,7 +113,8 @@ client_core::client_core(asio::any_io_executor executor, client_url url, command
     if (url_.where.tls) tls_ = std::make_shared<const tls_client_context>(options_.tls);
 }
 
-client_core::~client_core() = default;
+/// A connection gives back what has not left: everything that this needs has to be there still.
+client_core::~client_core() { connection_.reset(); }
 
 client_handlers& client_core::handlers() {
     const std::lock_guard lock{mutex_};

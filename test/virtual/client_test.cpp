@@ -516,6 +516,14 @@ TEST_CASE("a client that is destroyed takes everything along, in every phase") {
         f.world.run_for(1s);
         client.reset();
     }
+    SUBCASE("and its context right after it, with a message that has not left") {
+        fixture f;
+        auto client = f.open(f.world.options(), prepare);
+        f.world.link().to_server().set_capacity(10);
+        CHECK_FALSE(client->try_send(command_id{1}, "unsent"));
+        f.world.settle();
+        client.reset();
+    }
     SUBCASE("while it connects") {
         fixture f;
         f.world.latency = 1h;
