@@ -292,7 +292,6 @@ asio::awaitable<connection_end> client_core::run_connection(std::shared_ptr<clie
         link_up_ = true;
         subprotocol_ = connection_->subprotocol();
     }
-    policy_.connected(clock::now());
     start_hooks();
     connection_end end;
     try {
@@ -351,6 +350,7 @@ void client_core::ready() {
         lane_open_ = true;
     }
     was_connected_ = true;
+    policy_.connected(clock::now());
     change(link_state::connected, 0, {}, {});
     if (connection_) connection_->wake();
 }

@@ -247,6 +247,17 @@ TEST_CASE("a hook that throws, or takes too long, costs the connection, and the 
     }
 }
 
+TEST_CASE("a hook that takes too long every time is no connection that has lasted: the delays go on doubling") {
+    fixture f;
+    const auto client = f.open(f.world.options(), [](command_client& prepared) {
+        prepared.on_reconnected([](fresh_link) -> asio::awaitable<void> { co_await pause_for(1h); });
+    });
+    f.world.link().reset();
+    f.world.run_for(48s);  // hook_timeout and stable_after are both 10 s
+    CHECK(f.states.take() == lines{"reconnecting in 500", "reconnecting in 1000", "reconnecting in 2000", "reconnecting in 4000",
+                                   "reconnecting in 8000"});
+}
+
 TEST_CASE("a connection that is lost while the hook runs: the hook ends, and runs again for the next one") {
     fixture f;
     f.join_time = 1h;

@@ -35,7 +35,7 @@ public:
     /// `options` must outlive it.
     explicit reconnection(const reconnect_options& options) noexcept : options_{&options} {}
 
-    /// There is a connection.
+    /// There is a connection, and everything that prepares it is done: from now on it lasts.
     void connected(time_point now) noexcept { connected_at_ = now; }
     /// It has ended, or an attempt has failed. How long to wait before the next attempt; nothing: give up.
     /// `random` is any of the numbers, each as likely as the others. Throws what `decide` throws.
