@@ -348,6 +348,7 @@ void client_core::ready() {
     {
         const std::lock_guard lock{mutex_};
         lane_open_ = true;
+        make_room_locked();
     }
     was_connected_ = true;
     policy_.connected(clock::now());

@@ -93,6 +93,7 @@ private:
     struct room_waiter {
         parked_ptr who;
         std::size_t size;  // 0: until nothing is queued
+        bool bound;        // to a connection
     };
     /// What is to be handled, one after the other.
     struct job {
@@ -136,6 +137,8 @@ private:
 
     // client_outbound.cpp: what is sent
     [[nodiscard]] std::error_code push_locked(outgoing& message);
+    /// What belongs to a connection that is being prepared leaves first, and does not wait for the room of what may not leave.
+    [[nodiscard]] bool has_room_locked(std::size_t size, bool bound) const { return queue_.has_room(size, bound && !lane_open_); }
     /// Stores who waits for an answer, with the lock held, or returns false: it is there already, nothing is to be sent.
     using wait_for_answer = std::function<bool(const parked_ptr&)>;
     [[nodiscard]] static asio::awaitable<void> push_when_room(std::shared_ptr<client_core> self, wait_for_answer also,

@@ -61,9 +61,12 @@ asio::awaitable<void> client_core::push_when_room(std::shared_ptr<client_core> s
             [&](parked_ptr who) {
                 const std::lock_guard lock{self->mutex_};
                 answered = also && !also(who);
-                if (answered || self->closing_ || self->order_ || self->queue_.has_room(message.size())) return false;
+                if (answered || self->closing_ || self->order_ ||
+                    self->has_room_locked(message.size(), message.generation != 0)) {
+                    return false;
+                }
                 std::erase_if(self->room_waiters_, [](const room_waiter& each) { return each.who->resumed(); });
-                self->room_waiters_.push_back({std::move(who), message.size()});
+                self->room_waiters_.push_back({std::move(who), message.size(), message.generation != 0});
                 return true;
             },
             ec);
@@ -81,7 +84,7 @@ asio::awaitable<void> client_core::drained(std::shared_ptr<client_core> self) {
             const std::lock_guard lock{self->mutex_};
             if (self->queue_.empty()) return false;
             gone = self->closing_;
-            if (!gone) self->room_waiters_.push_back({std::move(who), 0});
+            if (!gone) self->room_waiters_.push_back({std::move(who), 0, false});
             return !gone;
         },
         ec);
@@ -100,7 +103,7 @@ void client_core::make_room_locked() {
             else if (closing_) each.who->resume(make_error_code(errc::closed));
             else return false;
         } else {
-            if (!over && !refused && !queue_.has_room(each.size)) return false;
+            if (!over && !refused && !has_room_locked(each.size, each.bound)) return false;
             each.who->resume();
         }
         return true;

@@ -51,7 +51,7 @@ struct command_client_options {
 
     std::size_t max_message = 10 * 1024 * 1024;       ///< Of the server's messages, without the id. More: 1009.
     std::size_t max_queued_messages = 256;            ///< That wait to be sent ...
-    std::size_t max_queued_bytes = 1024 * 1024;       ///< ... and their bytes. One message always fits.
+    std::size_t max_queued_bytes = 1024 * 1024;       ///< ... and their bytes. One message always fits; hooks have as much again.
     std::size_t max_received_messages = 256;          ///< That wait for a handler or for `receive`, or are handled. More:
     std::size_t max_received_bytes = 1024 * 1024;     ///< the socket is not read. One message always fits.
     bool drop_unhandled = false;                      ///< What no handler takes is dropped and counted: nobody calls `receive`.

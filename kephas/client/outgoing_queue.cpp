@@ -6,38 +6,39 @@ namespace kephas {
 
 bool outgoing_queue::push(outgoing&& message, bool urgent) {
     const std::size_t size = message.size();
-    if (!has_room(size)) return false;
-    (urgent ? urgent_ : waiting_).push_back(std::move(message));
-    bytes_ += size;
+    if (!has_room(size, urgent)) return false;
+    message.urgent = urgent;
+    lane& into = of(message);
+    into.waiting.push_back(std::move(message));
+    ++into.messages;
+    into.bytes += size;
     return true;
 }
 
 std::optional<outgoing> outgoing_queue::take(bool urgent_only) {
-    auto& from = urgent_only || !urgent_.empty() ? urgent_ : waiting_;
+    auto& from = (urgent_only || !urgent_.waiting.empty() ? urgent_ : ordinary_).waiting;
     if (from.empty()) return std::nullopt;
     std::optional<outgoing> first{std::move(from.front())};
     from.pop_front();
-    ++taken_;
     return first;
 }
 
 void outgoing_queue::sent(const outgoing& message) noexcept {
-    --taken_;
-    bytes_ -= message.size();
+    of(message).forget(message);
 }
 
 void outgoing_queue::put_back(outgoing&& message) {
-    --taken_;
-    waiting_.push_front(std::move(message));
+    auto& back = of(message).waiting;
+    back.push_front(std::move(message));
 }
 
 template <class Predicate>
 std::size_t outgoing_queue::drop_if(Predicate unwanted) {
     std::size_t dropped = 0;
-    for (auto* queue : {&urgent_, &waiting_}) {
-        dropped += std::erase_if(*queue, [&](const outgoing& each) {
+    for (lane* const each_lane : {&urgent_, &ordinary_}) {
+        dropped += std::erase_if(each_lane->waiting, [&](const outgoing& each) {
             if (!unwanted(each)) return false;
-            bytes_ -= each.size();
+            each_lane->forget(each);
             return true;
         });
     }

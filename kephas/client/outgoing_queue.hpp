@@ -19,19 +19,22 @@ struct outgoing {
     std::uint64_t waiter = 0;      ///< The call or request that waits for the answer; 0: none does.
     std::uint64_t generation = 0;  ///< The connection it belongs to; 0: any.
     bool is_error = false;         ///< Text that is the error of a call, which some wires tell from other text.
+    bool urgent = false;           ///< As it was pushed.
 
     [[nodiscard]] std::size_t size() const noexcept { return body.size() + (command ? command_id_size : 0); }
 };
 
 /// The messages that wait to be sent, in order, bounded in number and bytes; one always fits an empty queue. Those that
-/// belong to one connection and are urgent leave first. What was taken counts until it is known to have left. Pure.
+/// belong to one connection and are urgent leave first, and have bounds of their own, as large: others may have to wait for
+/// them. What was taken counts until it is known to have left. Pure.
 class outgoing_queue {
 public:
     outgoing_queue(std::size_t max_messages, std::size_t max_bytes) noexcept
         : max_messages_{max_messages}, max_bytes_{max_bytes} {}
 
-    [[nodiscard]] bool has_room(std::size_t size) const noexcept {
-        return messages() == 0 || (messages() < max_messages_ && bytes_ <= max_bytes_ && size <= max_bytes_ - bytes_);
+    [[nodiscard]] bool has_room(std::size_t size, bool urgent = false) const noexcept {
+        const lane& of = urgent ? urgent_ : ordinary_;
+        return of.messages == 0 || (of.messages < max_messages_ && of.bytes <= max_bytes_ && size <= max_bytes_ - of.bytes);
     }
     /// False if there is no room: then `message` is as it was.
     [[nodiscard]] bool push(outgoing&& message, bool urgent = false);
@@ -49,20 +52,27 @@ public:
     std::size_t clear() noexcept;
 
     [[nodiscard]] bool empty() const noexcept { return messages() == 0; }  ///< And nothing that was taken is missing.
-    [[nodiscard]] bool nothing_to_take() const noexcept { return urgent_.empty() && waiting_.empty(); }
-    [[nodiscard]] std::size_t messages() const noexcept { return urgent_.size() + waiting_.size() + taken_; }
-    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::size_t messages() const noexcept { return urgent_.messages + ordinary_.messages; }
+    [[nodiscard]] std::size_t bytes() const noexcept { return urgent_.bytes + ordinary_.bytes; }
 
 private:
+    struct lane {
+        std::deque<outgoing> waiting;
+        std::size_t messages = 0;  // with those that were taken
+        std::size_t bytes = 0;
+        void forget(const outgoing& message) noexcept {
+            --messages;
+            bytes -= message.size();
+        }
+    };
+    [[nodiscard]] lane& of(const outgoing& message) noexcept { return message.urgent ? urgent_ : ordinary_; }
     template <class Predicate>
     std::size_t drop_if(Predicate unwanted);
 
     std::size_t max_messages_;
     std::size_t max_bytes_;
-    std::deque<outgoing> urgent_;
-    std::deque<outgoing> waiting_;
-    std::size_t taken_ = 0;
-    std::size_t bytes_ = 0;
+    lane urgent_;
+    lane ordinary_;
 };
 
 }  // namespace kephas

@@ -258,6 +258,30 @@ TEST_CASE("a hook that takes too long every time is no connection that has laste
                                    "reconnecting in 8000"});
 }
 
+TEST_CASE("what a hook sends has room, however much waits for the connection") {
+    fixture f;
+    auto options = f.world.options();
+    options.max_queued_messages = 3;
+    const auto client = f.open(options, [](command_client& prepared) {
+        prepared.on_reconnected([](fresh_link link) -> asio::awaitable<void> {
+            for (int i = 0; i < 5; ++i) {
+                payload body{"hook " + std::to_string(i)};
+                co_await link.send(command_id{1}, std::move(body));
+            }
+            (void)co_await link.call("join");
+        });
+    });
+    f.world.link().reset();
+    f.world.settle();
+    for (int i = 0; i < 3; ++i) CHECK_FALSE(client->try_send(command_id{1}, payload{std::to_string(i)}));
+    CHECK(client->try_send(command_id{1}, "4") == errc::full);
+    f.world.run_for(1s);
+    CHECK(client->state() == link_state::connected);
+    CHECK(f.heard == lines{"hook 0", "hook 1", "hook 2", "hook 3", "hook 4", "join", "0", "1", "2"});
+    CHECK(client->stats().messages_queued == 0);
+    CHECK(client->stats().bytes_queued == 0);
+}
+
 TEST_CASE("a connection that is lost while the hook runs: the hook ends, and runs again for the next one") {
     fixture f;
     f.join_time = 1h;
