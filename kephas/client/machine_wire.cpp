@@ -5,6 +5,9 @@
 namespace kephas {
 
 std::optional<wire_event> machine_wire::poll_event() {
+    // A deadline has passed, while a message came in or went out perhaps. A server blames its client for that; seen from here
+    // it is what a network that was cut looks like, over which no goodbye gets either.
+    const bool late = machine_.failing();
     while (auto event = machine_.poll_event()) {
         if (auto* message = std::get_if<message_received>(&*event)) {
             if (message->opcode == websocket::opcode::text) return wire_message{std::nullopt, std::move(message->payload)};
@@ -15,6 +18,7 @@ std::optional<wire_event> machine_wire::poll_event() {
         }
         if (auto* closed = std::get_if<close_received>(&*event)) return wire_closed{closed->code, std::move(closed->reason)};
         if (auto* failed = std::get_if<session_failed>(&*event)) {
+            if (late) return wire_failed{close_code::abnormal, std::move(failed->reason), false};
             return wire_failed{failed->code, std::move(failed->reason), failed->send_close};
         }
     }

@@ -209,3 +209,16 @@ TEST_CASE("over a stream what had not left leaves with the next connection") {
     server.world.run_for(1s);
     CHECK(server.hear() == frame(1, "one") + frame(1, "two"));
 }
+
+TEST_CASE("over a stream a network that is cut in the middle of a message is a lost connection") {
+    played_server server;
+    const auto client = server.open();
+    server.say(number(1'000) + number(7) + std::string(500, 'x'));
+    server.world.link().to_client().hold();
+    server.world.link().to_server().hold();
+    server.world.run_for(2min);
+    const lines states = server.states.take();
+    REQUIRE(!states.empty());
+    CHECK(states[0] == "reconnecting in 500");
+    CHECK(client->state() == link_state::connected);
+}

@@ -329,7 +329,7 @@ TEST_CASE("a server that stops reading is noticed after write_timeout") {
     f.world.link().to_server().set_capacity(0);
     CHECK_FALSE(client->try_send(command_id{1}, "kept"));
     const auto took = f.world.world().time_until([&] { return client->state() == link_state::reconnecting; });
-    CHECK(took == 21s);  // and one second for a goodbye that does not leave either
+    CHECK(took == 20s);
     f.world.run_for(1s);
     CHECK(f.heard == lines{"kept"});
 }
