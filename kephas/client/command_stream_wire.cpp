@@ -24,10 +24,10 @@ time_point next_keep_alive(time_point now, duration interval) {
 
 }  // namespace
 
-command_stream_wire::command_stream_wire(const session_options& options, time_point now, bool shared_with_http)
+command_stream_wire::command_stream_wire(const session_options& options, time_point now, bool unix_socket)
     : machine_wire{options, now},
       keep_alive_at_{next_keep_alive(now, options.ping_interval)},
-      shared_with_http_{shared_with_http} {}
+      unix_socket_{unix_socket} {}
 
 /// Text has no id of its own here.
 std::optional<wire_event> command_stream_wire::poll_event() {
@@ -53,7 +53,7 @@ std::optional<time_point> command_stream_wire::poll_timeout() const noexcept {
 }
 
 void command_stream_wire::encode_preamble(std::vector<std::byte>& out) {
-    if (shared_with_http_) append(out, keep_alive, keep_alive.size());
+    if (unix_socket_) append(out, keep_alive, keep_alive.size());
 }
 
 bool command_stream_wire::poll_control(std::vector<std::byte>& out) {

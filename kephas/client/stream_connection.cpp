@@ -86,7 +86,11 @@ bool stream_connection::step(time_point now) {
 void stream_connection::look_for_acknowledgements(time_point now) {
     const duration limit = wire_->acknowledgement_timeout();
     if (limit <= duration::zero() || phase_ != phase::open || now < look_at_) return;
-    if (events_->transport().unacknowledged() == 0) acknowledged_at_ = now;
+    // Of a busy connection something is always under way: what counts is that it gets on.
+    const auto missing = static_cast<std::int64_t>(events_->transport().unacknowledged());
+    const std::int64_t acknowledged = sent_bytes_ - missing;
+    if (missing == 0 || acknowledged > acknowledged_) acknowledged_at_ = now;
+    acknowledged_ = acknowledged;
     look_at_ = now + limit / 4;
     if (now - acknowledged_at_ < limit) return;
     end_.reason = "read timeout";
@@ -106,6 +110,7 @@ bool stream_connection::read(time_point now) {
     const std::size_t size = events_->read_some(buffer, ec);
     if (ec == asio::error::would_block) return false;
     owner_->count_bytes(size, 0);
+    if (size > 0) acknowledged_at_ = now;
     if (size == 0) {
         input_ended_ = true;
         // What TLS calls truncated is no worse: each protocol here says itself where it ends.
@@ -234,6 +239,7 @@ void stream_connection::add_frame(std::optional<outgoing> message, bool goodbye)
 
 void stream_connection::account(std::size_t size, time_point now) {
     written_ += size;
+    sent_bytes_ += static_cast<std::int64_t>(size);
     owner_->count_bytes(0, size);
     while (!frames_.empty() && frames_.front().end <= written_) {
         frame& whole = frames_.front();

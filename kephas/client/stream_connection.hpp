@@ -4,6 +4,7 @@
 #include <kephas/client/client_wire.hpp>
 #include <kephas/client/event_stream.hpp>
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <string>
@@ -78,8 +79,10 @@ private:
     bool write_failed_ = false;
     bool send_ended_ = false;
     time_point deadline_ = time_point::max();  // of closing, leaving, or a connection that can no longer be written
-    time_point look_at_{};          // for acknowledgements
-    time_point acknowledged_at_{};  // everything
+    std::int64_t sent_bytes_ = 0;
+    std::int64_t acknowledged_ = 0;  // when it was looked; below TLS there is more under way, so it may be negative
+    time_point look_at_{};           // for acknowledgements
+    time_point acknowledged_at_{};   // something, or everything; or the server has said something
     connection_end end_{};
 };
 

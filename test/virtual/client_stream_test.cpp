@@ -222,3 +222,48 @@ TEST_CASE("over a stream a network that is cut in the middle of a message is a l
     CHECK(states[0] == "reconnecting in 500");
     CHECK(client->state() == link_state::connected);
 }
+
+TEST_CASE("over a stream a wire on which something is always under way is not lost while acknowledgements come") {
+    played_server server;
+    const auto client = server.open();
+    bool over = false;
+    server.world.go([&]() -> asio::awaitable<void> {
+        while (!over) {
+            payload body{std::string(1'000, 'x')};
+            co_await client->send(command_id{1}, std::move(body));
+        }
+    });
+    memory_pipe& wire = server.world.link().to_server();
+    for (int i = 0; i < 100; ++i) {
+        wire.hold();
+        wire.deliver(10'000);
+        (void)wire.take();
+        server.world.run_for(3s);
+        CHECK(wire.unread() > wire.arrived());
+    }
+    CHECK(client->state() == link_state::connected);
+    over = true;
+    const auto took = server.world.world().time_until([&] { return client->state() != link_state::connected; });
+    CHECK(took);  // nothing is delivered any more
+}
+
+TEST_CASE("over a stream what the server says is a sign of life, too") {
+    played_server server;
+    const auto client = server.open();
+    server.world.link().to_server().hold();
+    for (int i = 0; i < 30; ++i) {
+        server.world.run_for(20s);
+        server.say(number(0));
+    }
+    CHECK(client->stats().connections == 1);
+    CHECK(client->state() == link_state::connected);
+}
+
+TEST_CASE("over a Unix socket nothing gets lost, so a server that does not read is not looked after") {
+    played_server server;
+    const auto client = server.open(server.world.options(), "unix:///run/server.sock");
+    server.world.link().to_server().hold();
+    server.world.run_for(10min);
+    CHECK(client->stats().connections == 1);
+    CHECK(client->state() == link_state::connected);
+}
