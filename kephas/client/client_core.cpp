@@ -256,7 +256,8 @@ asio::awaitable<std::shared_ptr<client_connection>> client_core::open(time_point
     if (url_.speaks == client_url::protocol::datagram) {
         auto connecting = connect_datagram(url_.where, deadline, datagram_socket_options{.batch = 8});
         auto socket = co_await std::move(connecting);
-        co_return std::make_shared<datagram_connection>(executor_, std::move(socket), !is_unix(url_.where.kind));
+        co_return std::make_shared<datagram_connection>(executor_, std::move(socket), !is_unix(url_.where.kind),
+                                                        datagram_connection::timeouts{options_.write_timeout, options_.close_timeout});
     }
     std::unique_ptr<stream> transport;
     if (options_.transport) {

@@ -272,3 +272,60 @@ TEST_CASE("over datagrams: requests, calls and errors; text that is too large; n
         run(context, [](command_client& used) -> asio::awaitable<void> { (void)co_await used.closed(); }(client));
     }
 }
+
+TEST_CASE("over Unix datagrams a server that does not read holds nobody up who wants to leave") {
+    const temporary_folder folder;
+    const std::string file = (folder.path() / "server").string();
+    asio::io_context context;
+    datagram_socket deaf{context.get_executor(), address::parse("unixgram://" + file)};
+    command_client_options options;
+    options.max_queued_messages = 10'000;
+    options.close_timeout = 50ms;
+    options.write_timeout = 0s;
+    std::vector<link_state> states;
+    const auto seen = [&](link_state state) { return std::ranges::find(states, state) != states.end(); };
+    const auto fill = [&](command_client& client) {
+        client.on_state([&](const link_change& change) { states.push_back(change.now); });
+        run(context, client.connect());
+        for (int i = 0; i < 5'000; ++i) CHECK_FALSE(client.try_send(command_id{1}, "x"));
+        context.restart();
+        context.run_for(10ms);
+        CHECK(client.stats().messages_queued > 0);
+    };
+    const auto ends = [&] {
+        context.restart();
+        context.run_for(5s);
+        return context.stopped();
+    };
+    SUBCASE("close") {
+        command_client client{context.get_executor(), "unixgram://" + file, options};
+        fill(client);
+        client.close();
+        CHECK(ends());
+        CHECK(client.state() == link_state::closed);
+    }
+    SUBCASE("abort") {
+        options.close_timeout = 0s;
+        command_client client{context.get_executor(), "unixgram://" + file, options};
+        fill(client);
+        client.abort();
+        CHECK(ends());
+        CHECK(client.state() == link_state::closed);
+    }
+    SUBCASE("the destructor") {
+        {
+            command_client client{context.get_executor(), "unixgram://" + file, options};
+            fill(client);
+        }
+        CHECK(ends());
+    }
+    SUBCASE("without progress for write_timeout it is lost") {
+        options.write_timeout = 50ms;
+        options.reconnect.enabled = false;
+        command_client client{context.get_executor(), "unixgram://" + file, options};
+        fill(client);
+        CHECK(ends());
+        CHECK(client.state() == link_state::closed);
+        CHECK_FALSE(seen(link_state::reconnecting));
+    }
+}
