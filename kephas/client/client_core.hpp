@@ -83,6 +83,7 @@ private:
     /// A command whose reply somebody waits for. `number` is what its `outgoing` carries.
     struct pending_request {
         std::uint64_t number = 0;
+        bool sent = false;
         parked_ptr waiter;
         bool done = false;
         std::error_code failure;
@@ -153,6 +154,7 @@ private:
     void count_bytes(std::size_t received, std::size_t sent) override;
     [[nodiscard]] const close_order* close_ordered() override;
     void end_call(std::uint64_t id, std::error_code why);
+    void note_sent_locked(command_id id, std::uint64_t number);
     void end_request(command_id id, std::uint64_t number, std::error_code why);
     bool end_request_locked(command_id id, std::uint64_t number, std::error_code why);
     [[nodiscard]] static std::uint64_t waiter_of_call(std::uint64_t id) noexcept { return id << 1U; }
@@ -161,6 +163,8 @@ private:
     // client_inbound.cpp: what is received
     [[nodiscard]] bool has_room() override;
     void received(std::optional<command_id> command, slice payload) override;
+    /// The oldest request for `id` that was sent, which waits no longer; null: there is none. With the lock held.
+    [[nodiscard]] std::shared_ptr<pending_request> take_oldest_locked(std::uint32_t id);
     [[nodiscard]] bool settle_request(command_id id, slice& payload);
     void take_document(jsonrpc::document document, bool binary, client_message original);
     void take_response(jsonrpc::response&& response, const client_message& original);
@@ -208,6 +212,7 @@ private:
     connection_end end_{};                 // of the client
     outgoing_queue queue_;
     jsonrpc::pending_calls<parked_ptr> calls_;
+    // Of each command: those that were sent, in that order, and those that were not.
     std::unordered_map<std::uint32_t, std::deque<std::shared_ptr<pending_request>>> requests_;
     std::size_t requests_pending_ = 0;
     std::uint64_t last_request_ = 0;

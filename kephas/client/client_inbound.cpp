@@ -60,15 +60,21 @@ void client_core::received(std::optional<command_id> command, slice payload) {
     else add_job(handler->second, std::move(message));
 }
 
-/// True if somebody waited for it.
-bool client_core::settle_request(command_id id, slice& payload) {
-    const std::lock_guard lock{mutex_};
-    const auto found = requests_.find(static_cast<std::uint32_t>(id));
-    if (found == requests_.end()) return false;
-    const auto oldest = std::move(found->second.front());
+std::shared_ptr<client_core::pending_request> client_core::take_oldest_locked(std::uint32_t id) {
+    const auto found = requests_.find(id);
+    if (found == requests_.end() || !found->second.front()->sent) return nullptr;
+    auto oldest = std::move(found->second.front());
     found->second.pop_front();
     if (found->second.empty()) requests_.erase(found);
     --requests_pending_;
+    return oldest;
+}
+
+/// True if somebody waited for it.
+bool client_core::settle_request(command_id id, slice& payload) {
+    const std::lock_guard lock{mutex_};
+    const auto oldest = take_oldest_locked(static_cast<std::uint32_t>(id));
+    if (!oldest) return false;
     oldest->done = true;
     oldest->reply = {id, compact(std::move(payload))};
     if (oldest->waiter) std::exchange(oldest->waiter, nullptr)->resume();
@@ -115,12 +121,8 @@ bool client_core::settle_command_error(const jsonrpc::error_object& error) {
     const auto command = error.data->at("command").as_uint64();
     if (!command || *command > 0xFFFFFFFF) return false;
     const std::lock_guard lock{mutex_};
-    const auto found = requests_.find(static_cast<std::uint32_t>(*command));
-    if (found == requests_.end()) return false;
-    const auto oldest = std::move(found->second.front());
-    found->second.pop_front();
-    if (found->second.empty()) requests_.erase(found);
-    --requests_pending_;
+    const auto oldest = take_oldest_locked(static_cast<std::uint32_t>(*command));
+    if (!oldest) return false;
     oldest->done = true;
     oldest->refusal = error;
     if (oldest->waiter) std::exchange(oldest->waiter, nullptr)->resume();

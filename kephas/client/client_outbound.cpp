@@ -8,6 +8,7 @@
 #include <asio/this_coro.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace kephas {
@@ -125,7 +126,22 @@ void client_core::end_waits_locked(std::error_code why) {
 
 std::optional<outgoing> client_core::take_outgoing() {
     const std::lock_guard lock{mutex_};
-    return queue_.take(!lane_open_);
+    auto next = queue_.take(!lane_open_);
+    if (next && (next->waiter & 1U) != 0) note_sent_locked(*next->command, next->waiter >> 1U);
+    return next;
+}
+
+/// The order in which they leave, and are answered, is not the one in which they were made: there is the lane of the hooks, and
+/// who waits for room.
+void client_core::note_sent_locked(command_id id, std::uint64_t number) {
+    const auto found = requests_.find(static_cast<std::uint32_t>(id));
+    if (found == requests_.end()) return;
+    auto& waiting = found->second;
+    const auto each = std::ranges::find(waiting, number, [](const auto& request) { return request->number; });
+    if (each == waiting.end()) return;
+    (*each)->sent = true;
+    const auto unsent = std::find_if(waiting.begin(), each, [](const auto& request) { return !request->sent; });
+    std::rotate(unsent, each, std::next(each));
 }
 
 void client_core::sent(outgoing&& message) {

@@ -223,6 +223,61 @@ TEST_CASE("over a stream a network that is cut in the middle of a message is a l
     CHECK(client->state() == link_state::connected);
 }
 
+TEST_CASE("over a stream requests under one id are answered in the order in which they have left") {
+    played_server server;
+    std::string hooks;
+    const auto client = server.open(server.world.options(), "tcp://server:1", [&](command_client& prepared) {
+        prepared.on_reconnected([&](fresh_link link) -> asio::awaitable<void> {
+            const client_message answer = co_await link.request(command_id{7}, "of the hook");
+            hooks = answer.text();
+        });
+    });
+    server.world.link().reset();
+    server.world.settle();
+    std::string queued;
+    server.world.go([&]() -> asio::awaitable<void> {
+        const client_message answer = co_await client->request(command_id{7}, "queued");
+        queued = answer.text();
+    });
+    server.world.run_for(600ms);
+    CHECK(server.hear() == frame(7, "of the hook"));
+    server.say(frame(7, "for the hook"));
+    CHECK(hooks == "for the hook");
+    CHECK(queued.empty());
+    CHECK(server.hear() == frame(7, "queued"));
+    server.say(frame(7, "for the other"));
+    CHECK(queued == "for the other");
+}
+
+TEST_CASE("over a stream a command that nobody has asked for answers no request that has not left") {
+    played_server server;
+    const auto client = server.open(server.world.options(), "tcp://server:1", [&](command_client& prepared) {
+        prepared.on_reconnected([](fresh_link) -> asio::awaitable<void> { co_await pause_for(1s); });
+    });
+    server.world.link().reset();
+    server.world.settle();
+    std::string queued;
+    std::string received;
+    server.world.go([&]() -> asio::awaitable<void> {
+        const client_message answer = co_await client->request(command_id{7}, "queued");
+        queued = answer.text();
+    });
+    server.world.go([&]() -> asio::awaitable<void> {
+        const auto message = co_await client->receive();
+        received = message->text();
+    });
+    server.world.run_for(600ms);  // the hook runs
+    server.say(frame(7, "unasked"));
+    server.say(frame(error_id, R"({"jsonrpc":"2.0","error":{"code":-1,"message":"no","data":{"command":7}},"id":null})"));
+    CHECK(queued.empty());
+    CHECK(received == "unasked");
+    server.world.run_for(1s);
+    CHECK(server.hear() == frame(7, "queued"));
+    server.say(frame(7, "asked"));
+    CHECK(queued == "asked");
+    CHECK(server.world.failures.empty());
+}
+
 TEST_CASE("over a stream a wire on which something is always under way is not lost while acknowledgements come") {
     played_server server;
     const auto client = server.open();
