@@ -390,8 +390,7 @@ asio::awaitable<void> client_core::finish(connection_end end) {
         make_room_locked();
         // What nobody has begun to handle is not handled any more.
         for (const job& each : jobs_) {
-            --received_messages_;
-            received_bytes_ -= each.message.bytes.size();
+            let_go_locked(each.message.bytes.size());
             ++stats_.messages_unhandled;
         }
     }

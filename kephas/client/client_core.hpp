@@ -169,13 +169,16 @@ private:
     void take_document(jsonrpc::document document, bool binary, client_message original);
     void take_response(jsonrpc::response&& response, const client_message& original);
     [[nodiscard]] bool settle_command_error(const jsonrpc::error_object& error);
-    void take_call(jsonrpc::request&& request, bool binary);
+    void take_call(jsonrpc::request&& request, bool binary, std::size_t size);
     [[nodiscard]] asio::awaitable<void> run_call(const client_handlers::rpc_handler* handler, jsonrpc::request request, bool binary,
                                                  std::uint64_t generation);
     void reply(outgoing message);
     void add_job(const client_handlers::message_handler& handler, client_message message);
     [[nodiscard]] asio::awaitable<void> run_jobs();
     void keep(client_message message);
+    /// Something of so many bytes waits here, or does no longer: it costs more than its bytes, of which there may be none.
+    void hold_locked(std::size_t bytes) noexcept;
+    void let_go_locked(std::size_t bytes) noexcept;
     void handled(std::size_t bytes);
 
     const asio::any_io_executor executor_;
@@ -219,8 +222,8 @@ private:
     std::vector<room_waiter> room_waiters_;
     std::deque<client_message> inbox_;
     std::deque<parked_ptr> receivers_;
-    std::size_t received_messages_ = 0;    // in the inbox, or with handlers
-    std::size_t received_bytes_ = 0;
+    std::size_t received_messages_ = 0;    // in the inbox, or with handlers; calls of the server's, answers without room
+    std::size_t received_bytes_ = 0;       // of those, with what each costs besides
     bool starved_ = false;                 // reading has stopped for want of room
     std::vector<parked_ptr> connect_waiters_;
     std::vector<parked_ptr> close_waiters_;

@@ -15,6 +15,8 @@ namespace kephas {
 
 namespace {
 
+constexpr std::size_t cost_of_one = 256;  // of what waits: its coroutine, its place in a queue
+
 /// What is less than half of its buffer is copied, so that it does not keep all of that.
 slice compact(slice payload) {
     if (payload.block_size() <= 2 * payload.size() + 64) return payload;
@@ -82,9 +84,10 @@ bool client_core::settle_request(command_id id, slice& payload) {
 }
 
 void client_core::take_document(jsonrpc::document document, bool binary, client_message original) {
+    const std::size_t share = document.messages.empty() ? 0 : original.bytes.size() / document.messages.size();
     for (jsonrpc::message& each : document.messages) {
         if (auto* const request = std::get_if<jsonrpc::request>(&each)) {
-            take_call(std::move(*request), binary);
+            take_call(std::move(*request), binary, share);
         } else if (auto* const response = std::get_if<jsonrpc::response>(&each)) {
             take_response(std::move(*response), original);
         } else if (const auto* const broken = std::get_if<jsonrpc::invalid_response_message>(&each)) {
@@ -129,7 +132,8 @@ bool client_core::settle_command_error(const jsonrpc::error_object& error) {
     return true;
 }
 
-void client_core::take_call(jsonrpc::request&& request, bool binary) {
+/// `size`: of the text that it was, which counts until the call has ended.
+void client_core::take_call(jsonrpc::request&& request, bool binary, std::size_t size) {
     const auto method = handlers_.methods.find(request.method);
     if (method == handlers_.methods.end() || abandoned_) {
         if (request.is_notification()) return;
@@ -140,11 +144,11 @@ void client_core::take_call(jsonrpc::request&& request, bool binary) {
     }
     {
         const std::lock_guard lock{mutex_};
-        ++received_messages_;
+        hold_locked(size);
     }
-    const auto ended = [self = shared_from_this()](const std::exception_ptr& failure) {
+    const auto ended = [self = shared_from_this(), size](const std::exception_ptr& failure) {
         if (failure) self->note_failure(failure, "the handler of a call");
-        self->handled(0);
+        self->handled(size);
     };
     start_task(std::make_shared<task>(), run_call(&method->second, std::move(request), binary, generation_), ended);
 }
@@ -181,19 +185,19 @@ asio::awaitable<void> client_core::run_call(const client_handlers::rpc_handler* 
 void client_core::reply(outgoing message) {
     const auto self = shared_from_this();
     if (try_send(message) != errc::full) return;
+    const std::size_t size = message.size();
     {
         const std::lock_guard lock{mutex_};
-        ++received_messages_;
+        hold_locked(size);
     }
     start_task(std::make_shared<task>(), push_when_room(self, nullptr, std::move(message)),
-               [self](const std::exception_ptr& /*it is gone*/) { self->handled(0); });
+               [self, size](const std::exception_ptr& /*it is gone*/) { self->handled(size); });
 }
 
 void client_core::add_job(const client_handlers::message_handler& handler, client_message message) {
     {
         const std::lock_guard lock{mutex_};
-        ++received_messages_;
-        received_bytes_ += message.bytes.size();
+        hold_locked(message.bytes.size());
     }
     jobs_.push_back({&handler, std::move(message), generation_});
     if (std::exchange(jobs_running_, true)) return;
@@ -244,8 +248,7 @@ void client_core::keep(client_message message) {
         ++stats_.messages_unhandled;
         return;
     }
-    ++received_messages_;
-    received_bytes_ += message.bytes.size();
+    hold_locked(message.bytes.size());
     inbox_.push_back(std::move(message));
     while (!receivers_.empty()) {
         const parked_ptr first = std::move(receivers_.front());
@@ -256,12 +259,21 @@ void client_core::keep(client_message message) {
     }
 }
 
+void client_core::hold_locked(std::size_t bytes) noexcept {
+    ++received_messages_;
+    received_bytes_ += bytes + cost_of_one;
+}
+
+void client_core::let_go_locked(std::size_t bytes) noexcept {
+    --received_messages_;
+    received_bytes_ -= bytes + cost_of_one;
+}
+
 void client_core::handled(std::size_t bytes) {
     bool hungry = false;
     {
         const std::lock_guard lock{mutex_};
-        --received_messages_;
-        received_bytes_ -= bytes;
+        let_go_locked(bytes);
         hungry = starved_;
     }
     if (hungry) wake();

@@ -53,7 +53,7 @@ struct command_client_options {
     std::size_t max_queued_messages = 256;            ///< That wait to be sent ...
     std::size_t max_queued_bytes = 1024 * 1024;       ///< ... and their bytes. One message always fits; hooks have as much again.
     std::size_t max_received_messages = 256;          ///< That wait for a handler or for `receive`, or are handled. More:
-    std::size_t max_received_bytes = 1024 * 1024;     ///< the socket is not read. One message always fits.
+    std::size_t max_received_bytes = 1024 * 1024;     ///< the socket is not read. Each counts 256 more. One always fits.
     bool drop_unhandled = false;                      ///< What no handler takes is dropped and counted: nobody calls `receive`.
     std::size_t max_pending_calls = 1024;             ///< And requests; beyond it they end with `overloaded`.
 

@@ -278,6 +278,31 @@ TEST_CASE("over a stream a command that nobody has asked for answers no request 
     CHECK(server.world.failures.empty());
 }
 
+TEST_CASE("over a stream whatever waits for a handler or a reader counts with what it costs, be it as small as it may") {
+    std::string small;
+    SUBCASE("calls of the server's") { small = frame(text_id, R"({"jsonrpc":"2.0","method":"slow"})"); }
+    SUBCASE("batches of calls") {
+        small = frame(text_id, R"([{"jsonrpc":"2.0","method":"slow"},{"jsonrpc":"2.0","method":"slow"}])");
+    }
+    SUBCASE("commands without content") { small = frame(7, ""); }
+    SUBCASE("text for a handler") { small = frame(text_id, ""); }
+    played_server server;
+    server.world.capacity = 1'000'000;
+    auto options = server.world.options();
+    options.max_received_bytes = 100'000;
+    const auto client = server.open(options, "tcp://server:1", [](command_client& prepared) {
+        prepared.rpc("slow", [](json) -> asio::awaitable<json> {
+            co_await pause_for(1h);
+            co_return json{};
+        });
+        prepared.on_text([](client_message) -> asio::awaitable<void> { co_await pause_for(1h); });
+    });
+    server.world.go([&]() -> asio::awaitable<void> { (void)co_await client->call("f"); });
+    for (int i = 0; i < 2'000; ++i) server.say(small);
+    CHECK(client->stats().messages_received <= 400);
+    CHECK(server.world.failure() == errc::overloaded);
+}
+
 TEST_CASE("over a stream a wire on which something is always under way is not lost while acknowledgements come") {
     played_server server;
     const auto client = server.open();
