@@ -122,6 +122,8 @@ void client_core::end_waits_locked(std::error_code why) {
     }
     requests_.clear();
     requests_pending_ = 0;
+    stats_.messages_dropped += queue_.withdraw_all();  // nobody waits for the answer
+    make_room_locked();
 }
 
 std::optional<outgoing> client_core::take_outgoing() {

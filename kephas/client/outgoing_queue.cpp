@@ -49,6 +49,10 @@ std::size_t outgoing_queue::drop_bound() {
     return drop_if([](const outgoing& each) { return each.generation != 0 || each.waiter != 0; });
 }
 
+std::size_t outgoing_queue::withdraw_all() {
+    return drop_if([](const outgoing& each) { return each.waiter != 0; });
+}
+
 bool outgoing_queue::withdraw(std::uint64_t waiter) {
     return drop_if([waiter](const outgoing& each) { return each.waiter == waiter; }) > 0;
 }

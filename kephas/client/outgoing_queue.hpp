@@ -46,6 +46,8 @@ public:
     void put_back(outgoing&& message);
     /// Drops what belongs to a connection, or waits for an answer: nobody waits for that any more. Returns how many.
     std::size_t drop_bound();
+    /// Drops what waits for an answer, and was not taken yet. Returns how many.
+    std::size_t withdraw_all();
     /// Drops the message of `waiter`, if it was not taken yet.
     bool withdraw(std::uint64_t waiter);
     /// Drops all but what was taken. Returns how many.

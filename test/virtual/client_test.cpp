@@ -350,6 +350,26 @@ TEST_CASE("while a call waits, messages do not stop the reading; their bytes do,
     CHECK(f.outcome(client->call("add", json::array({1, 2}))) == "too many calls or bytes are pending for this client");
 }
 
+TEST_CASE("a call that ends because its answer could not be read is not sent any more") {
+    fixture f;
+    auto options = f.world.options();
+    options.max_received_bytes = 50'000;
+    options.write_timeout = 0s;
+    const auto client = f.open(options);
+    f.world.link().to_server().set_capacity(0);
+    CHECK_FALSE(client->try_send(command_id{3}, payload{std::string(100'000, 'x')}));  // more than is encoded at a time
+    f.world.settle();
+    f.world.go([&]() -> asio::awaitable<void> { (void)co_await client->request(command_id{1}, "never"); });
+    f.world.go([&]() -> asio::awaitable<void> { (void)co_await client->call("add"); });
+    CHECK(client->stats().messages_queued == 3);
+    for (int i = 0; i < 20; ++i) (void)f.server.clients[0].try_send(command_id{7}, payload{std::string(5'000, 'x')});
+    f.world.run_for(1ms);
+    CHECK(f.world.failures.size() == 2);
+    CHECK(f.world.failure() == errc::overloaded);
+    CHECK(client->stats().messages_queued == 1);
+    CHECK(client->stats().messages_dropped == 2);
+}
+
 TEST_CASE("the queue is bounded: try_send says so, send waits, drained tells") {
     fixture f;
     auto options = f.world.options();
