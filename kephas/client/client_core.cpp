@@ -148,17 +148,19 @@ asio::awaitable<void> client_core::connect(std::shared_ptr<client_core> self) {
         if (self->state_ == link_state::idle || self->state_ == link_state::closed) {
             begun = true;
             self->state_ = link_state::connecting;
-            self->closing_ = false;
+            self->closing_ = self->told_closed_ = false;
             self->order_.reset();
         }
     }
     if (begun) asio::post(self->executor_, [self] { self->start(); });
     std::error_code ec;
+    const auto failed = std::make_shared<std::optional<connection_end>>();
     co_await park(
         [&](parked_ptr who) {
             const std::lock_guard lock{self->mutex_};
+            if (self->state_ == link_state::closed) *failed = self->end_;
             if (self->state_ == link_state::connected || self->state_ == link_state::closed) return false;
-            add_waiter(self->connect_waiters_, std::move(who));
+            add_waiter(self->connect_waiters_, {std::move(who), failed});
             return true;
         },
         ec);
@@ -166,12 +168,7 @@ asio::awaitable<void> client_core::connect(std::shared_ptr<client_core> self) {
         if (begun) self->close({close_code::going_away, "connect was cancelled", true});
         throw std::system_error{ec};
     }
-    std::optional<connection_end> failed;
-    {
-        const std::lock_guard lock{self->mutex_};
-        if (self->state_ == link_state::closed) failed = self->end_;
-    }
-    if (failed) throw_end(*failed, to_string(self->url_.where));
+    if (*failed) throw_end(**failed, to_string(self->url_.where));
 }
 
 void client_core::start() {
@@ -402,16 +399,19 @@ asio::awaitable<void> client_core::finish(connection_end end) {
 }
 
 void client_core::finished(const connection_end& end) {
-    std::vector<parked_ptr> waiters;
+    std::vector<end_waiter> waiters;  // for this end, even if the callback begins anew
     {
         const std::lock_guard lock{mutex_};
         end_ = end;
+        waiters.swap(close_waiters_);
     }
     change(link_state::closed, 0, {}, end);
     const std::lock_guard lock{mutex_};
-    if (state_ != link_state::closed) return;  // the callback has begun anew
-    for (const parked_ptr& each : close_waiters_) each->resume();
-    close_waiters_.clear();
+    resume_all(waiters, end);
+    if (state_ == link_state::closed) {
+        told_closed_ = true;
+        resume_all(close_waiters_, end);
+    }
     for (const parked_ptr& each : receivers_) each->resume();
     receivers_.clear();
 }
@@ -423,8 +423,7 @@ void client_core::change(link_state now, std::uint32_t count, duration delay, co
         what.before = std::exchange(told_, now);
         state_ = now;
         if (now == link_state::connected || now == link_state::closed) {
-            for (const parked_ptr& each : connect_waiters_) each->resume();
-            connect_waiters_.clear();
+            resume_all(connect_waiters_, now == link_state::closed ? std::optional{why} : std::nullopt);
         }
     }
     if (!handlers_.state || abandoned_) return;
@@ -459,7 +458,7 @@ void client_core::abandon() noexcept {
         const std::lock_guard lock{mutex_};
         end_waits_locked(errc::closed);
         for (auto* const waiters : {&connect_waiters_, &close_waiters_}) {
-            for (const parked_ptr& each : *waiters) each->resume(make_error_code(errc::closed));
+            for (const end_waiter& each : *waiters) each.who->resume(make_error_code(errc::closed));
             waiters->clear();
         }
         for (const parked_ptr& each : receivers_) each->resume(make_error_code(errc::closed));
@@ -490,17 +489,21 @@ void client_core::woken() {
 
 asio::awaitable<connection_end> client_core::closed(std::shared_ptr<client_core> self) {
     std::error_code ec;
+    const auto end = std::make_shared<std::optional<connection_end>>();
     co_await park(
         [&](parked_ptr who) {
             const std::lock_guard lock{self->mutex_};
-            if (self->state_ == link_state::idle || self->state_ == link_state::closed) return false;
-            add_waiter(self->close_waiters_, std::move(who));
+            const bool told = self->state_ == link_state::closed && self->told_closed_;
+            if (told || self->state_ == link_state::idle) {
+                *end = self->end_;
+                return false;
+            }
+            add_waiter(self->close_waiters_, {std::move(who), end});
             return true;
         },
         ec);
     if (ec) throw std::system_error{ec};
-    const std::lock_guard lock{self->mutex_};
-    co_return self->end_;
+    co_return std::move(**end);
 }
 
 void client_core::start_task(const std::shared_ptr<task>& fresh, asio::awaitable<void> body,

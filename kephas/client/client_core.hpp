@@ -96,6 +96,22 @@ private:
         std::size_t size;  // 0: until nothing is queued
         bool bound;        // to a connection
     };
+    /// Of `connect` and `closed`: each has an outcome of its own, since the client may have begun anew when it goes on.
+    struct end_waiter {
+        parked_ptr who;
+        std::shared_ptr<std::optional<connection_end>> end;
+    };
+    static void add_waiter(std::vector<end_waiter>& all, end_waiter fresh) {
+        std::erase_if(all, [](const end_waiter& each) { return each.who->resumed(); });
+        all.push_back(std::move(fresh));
+    }
+    static void resume_all(std::vector<end_waiter>& all, const std::optional<connection_end>& end) {
+        for (const end_waiter& each : all) {
+            *each.end = end;
+            each.who->resume();
+        }
+        all.clear();
+    }
     /// What is to be handled, one after the other.
     struct job {
         const client_handlers::message_handler* handler;
@@ -225,8 +241,9 @@ private:
     std::size_t received_messages_ = 0;    // in the inbox, or with handlers; calls of the server's, answers without room
     std::size_t received_bytes_ = 0;       // of those, with what each costs besides
     bool starved_ = false;                 // reading has stopped for want of room
-    std::vector<parked_ptr> connect_waiters_;
-    std::vector<parked_ptr> close_waiters_;
+    std::vector<end_waiter> connect_waiters_;
+    std::vector<end_waiter> close_waiters_;
+    bool told_closed_ = false;             // the callback has returned
     client_stats stats_;
 };
 

@@ -425,6 +425,50 @@ TEST_CASE("the first connect throws what failed, and may be tried again") {
     CHECK(f.states.take() == lines{"connecting", "connected"});
 }
 
+TEST_CASE("each connect and each closed has the outcome that it waited for, also if the callback begins anew") {
+    fixture f;
+    command_client client{f.world.executor(), "ws://server/ws", f.world.options()};
+    int again = 0;
+    std::vector<connection_end> ends;
+    const auto wait_for_end = [&]() -> asio::awaitable<void> { ends.push_back(co_await client.closed()); };
+    client.on_state([&](const link_change& change) {
+        if (change.now != link_state::closed || ++again > 1) return;
+        asio::co_spawn(f.world.executor(), client.connect(), [](const std::exception_ptr&) {});
+    });
+    f.refuse(1);
+    f.world.latency = 1s;
+    f.world.go([&]() -> asio::awaitable<void> { co_await client.connect(); });
+    f.world.go(wait_for_end);
+    f.world.run_for(10s);
+    CHECK(f.world.failure() == std::errc::connection_refused);
+    CHECK(client.state() == link_state::connected);
+    REQUIRE(ends.size() == 1);
+    CHECK(ends[0].error == std::errc::connection_refused);
+}
+
+TEST_CASE("closed() completes when the callback has returned") {
+    fixture f;
+    command_client client{f.world.executor(), "ws://server/ws", f.world.options()};
+    bool told = false;
+    bool was_told = false;
+    client.on_state([&](const link_change& change) {
+        if (change.now != link_state::closed) return;
+        auto waiting = [&]() -> asio::awaitable<void> {
+            (void)co_await client.closed();
+            was_told = told;
+        };
+        auto kept = std::make_shared<decltype(waiting)>(std::move(waiting));
+        asio::co_spawn(f.world.executor(), (*kept)(), [kept](const std::exception_ptr&) {});
+        f.world.world().context().poll_one();
+        f.world.world().context().poll_one();
+        told = true;
+    });
+    f.begin(client);
+    client.close();
+    f.world.run_for(1s);
+    CHECK(was_told);
+}
+
 TEST_CASE("with retry_first_connect the first connect goes on as later ones do") {
     fixture f;
     auto options = f.world.options();
