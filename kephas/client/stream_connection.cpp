@@ -141,9 +141,7 @@ void stream_connection::take_events(time_point now) {
         if (event) {
             std::visit([this](auto&& what) { handle(std::move(what)); }, std::move(*event));
         } else {
-            const std::size_t before = out_.size();
-            take_controls();
-            if (out_.size() == before) break;
+            if (!take_controls()) break;
         }
     }
     if (phase_ == phase::leaving) begin_leaving(now);
@@ -229,8 +227,15 @@ void stream_connection::fill() {
     }
 }
 
-void stream_connection::take_controls() {
-    while (!write_failed_ && wire_->poll_control(out_)) add_frame(std::nullopt);
+/// False if there was none. One that cannot be written any more is forgotten: what comes behind it may be the reason.
+bool stream_connection::take_controls() {
+    bool any = false;
+    for (std::size_t before = out_.size(); wire_->poll_control(out_); before = out_.size()) {
+        any = true;
+        if (write_failed_) out_.resize(before);
+        else add_frame(std::nullopt);
+    }
+    return any;
 }
 
 void stream_connection::add_frame(std::optional<outgoing> message, bool goodbye) {

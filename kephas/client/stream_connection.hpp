@@ -50,7 +50,7 @@ private:
     void obey(time_point now);
     void flush(time_point now);
     void fill();
-    void take_controls();
+    bool take_controls();
     void add_frame(std::optional<outgoing> message, bool goodbye = false);
     void account(std::size_t size, time_point now);
     void drop_unbegun();

@@ -423,3 +423,14 @@ TEST_CASE("URLs and options that make no sense are refused when the client is ma
     options.max_queued_messages = 0;
     CHECK_THROWS_AS(make("ws://a", options), std::invalid_argument);
 }
+
+TEST_CASE("what the server said before it was gone is read, also behind a ping that cannot be answered any more") {
+    played_server server;
+    const auto client = server.open(server.world.options());
+    (void)server.world.link().to_server().stop_reading();
+    CHECK_FALSE(client->try_send(command_id{1}, "in vain"));
+    server.world.settle();
+    server.say("\x89\x01p\x88\x04\x13\x24no");  // ping, close 4900
+    server.world.run_for(2s);
+    CHECK(server.states.take() == lines{"closed 4900"});
+}
