@@ -183,7 +183,8 @@ private:
     [[nodiscard]] std::shared_ptr<pending_request> take_oldest_locked(std::uint32_t id);
     [[nodiscard]] bool settle_request(command_id id, slice& payload);
     void take_document(jsonrpc::document document, bool binary, client_message original);
-    void take_response(jsonrpc::response&& response, const client_message& original);
+    /// False: it is an error that nobody waits for.
+    [[nodiscard]] bool take_response(jsonrpc::response&& response);
     [[nodiscard]] bool settle_command_error(const jsonrpc::error_object& error);
     void take_call(jsonrpc::request&& request, bool binary, std::size_t size);
     [[nodiscard]] asio::awaitable<void> run_call(const client_handlers::rpc_handler* handler, jsonrpc::request request, bool binary,

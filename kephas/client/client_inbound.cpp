@@ -85,11 +85,12 @@ bool client_core::settle_request(command_id id, slice& payload) {
 
 void client_core::take_document(jsonrpc::document document, bool binary, client_message original) {
     const std::size_t share = document.messages.empty() ? 0 : original.bytes.size() / document.messages.size();
+    bool unasked = false;
     for (jsonrpc::message& each : document.messages) {
         if (auto* const request = std::get_if<jsonrpc::request>(&each)) {
             take_call(std::move(*request), binary, share);
         } else if (auto* const response = std::get_if<jsonrpc::response>(&each)) {
-            take_response(std::move(*response), original);
+            unasked = !take_response(std::move(*response)) || unasked;
         } else if (const auto* const broken = std::get_if<jsonrpc::invalid_response_message>(&each)) {
             const std::lock_guard lock{mutex_};
             if (broken->id) calls_.refuse(broken->id->text(), errc::invalid_response);
@@ -105,17 +106,19 @@ void client_core::take_document(jsonrpc::document document, bool binary, client_
                    .is_error = true});
         }
     }
+    if (!unasked) return;  // of a batch once, however many they are
+    if (options_.log.enabled(log_level::warning)) {
+        options_.log.warning("the server reports an error that nobody waits for: {}", escaped(original.text()));
+    }
+    keep(std::move(original));
 }
 
-void client_core::take_response(jsonrpc::response&& response, const client_message& original) {
-    if (response.id.is_null() && !response.outcome) {
-        if (settle_command_error(response.outcome.error())) return;
-        options_.log.warning("the server reports an error that nobody waits for: {}", escaped(original.text()));
-        return keep(original);
-    }
+bool client_core::take_response(jsonrpc::response&& response) {
+    if (response.id.is_null() && !response.outcome) return settle_command_error(response.outcome.error());
     const std::string id = response.id.text();
     const std::lock_guard lock{mutex_};
     (void)calls_.answer(id, std::move(response));  // too late perhaps: then nobody waits
+    return true;
 }
 
 /// `data` names the command (`encode_command_error`). False if nobody waits for its reply.

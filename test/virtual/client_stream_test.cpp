@@ -347,3 +347,20 @@ TEST_CASE("over a Unix socket nothing gets lost, so a server that does not read 
     CHECK(client->stats().connections == 1);
     CHECK(client->state() == link_state::connected);
 }
+
+TEST_CASE("over a stream a batch of errors that nobody waits for is received, and logged, once") {
+    played_server server;
+    const auto client = server.open();
+    server.world.log.clear();
+    std::string batch = "[";
+    for (int i = 0; i < 100; ++i) batch += R"({"jsonrpc":"2.0","error":{"code":-1,"message":"no"},"id":null},)";
+    batch.back() = ']';
+    server.say(frame(error_id, batch));
+    CHECK(server.world.log.size() == 1);
+    CHECK(server.world.log.at(0).size() < 500);
+    int received = 0;
+    server.world.go([&]() -> asio::awaitable<void> {
+        while (co_await client->receive()) ++received;
+    });
+    CHECK(received == 1);
+}
