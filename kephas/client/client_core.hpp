@@ -93,7 +93,7 @@ private:
     using pending_call = jsonrpc::pending_call<parked_ptr>;
     struct room_waiter {
         parked_ptr who;
-        std::size_t size;  // 0: until nothing is queued
+        std::optional<std::size_t> size;  // none: until nothing is queued
         bool bound;        // to a connection
     };
     /// Of `connect` and `closed`: each has an outcome of its own, since the client may have begun anew when it goes on.
@@ -161,6 +161,7 @@ private:
     [[nodiscard]] static asio::awaitable<void> push_when_room(std::shared_ptr<client_core> self, wait_for_answer also,
                                                               outgoing message);
     void make_room_locked();
+    void await_room_locked(room_waiter waiter);
     void end_waits_locked(std::error_code why);
     [[nodiscard]] std::optional<outgoing> take_outgoing() override;
     void sent(outgoing&& message) override;

@@ -66,8 +66,7 @@ asio::awaitable<void> client_core::push_when_room(std::shared_ptr<client_core> s
                     self->has_room_locked(message.size(), message.generation != 0)) {
                     return false;
                 }
-                std::erase_if(self->room_waiters_, [](const room_waiter& each) { return each.who->resumed(); });
-                self->room_waiters_.push_back({std::move(who), message.size(), message.generation != 0});
+                self->await_room_locked({std::move(who), message.size(), message.generation != 0});
                 return true;
             },
             ec);
@@ -85,7 +84,7 @@ asio::awaitable<void> client_core::drained(std::shared_ptr<client_core> self) {
             const std::lock_guard lock{self->mutex_};
             if (self->queue_.empty()) return false;
             gone = self->closing_;
-            if (!gone) self->room_waiters_.push_back({std::move(who), 0, false});
+            if (!gone) self->await_room_locked({std::move(who), std::nullopt, false});
             return !gone;
         },
         ec);
@@ -94,17 +93,23 @@ asio::awaitable<void> client_core::drained(std::shared_ptr<client_core> self) {
     if (gone) throw error{errc::closed};
 }
 
+/// Those that were cancelled make room.
+void client_core::await_room_locked(room_waiter waiter) {
+    std::erase_if(room_waiters_, [](const room_waiter& each) { return each.who->resumed(); });
+    room_waiters_.push_back(std::move(waiter));
+}
+
 /// Everybody for whom there is room now, or never will be; whoever finds it taken waits again.
 void client_core::make_room_locked() {
     const bool over = closing_ || order_;
     const bool refused = state_ != link_state::connected && options_.outbound == while_disconnected::refuse;
     std::erase_if(room_waiters_, [&](const room_waiter& each) {
-        if (each.size == 0) {
+        if (!each.size) {
             if (queue_.empty()) each.who->resume();
             else if (closing_) each.who->resume(make_error_code(errc::closed));
             else return false;
         } else {
-            if (!over && !refused && !has_room_locked(each.size, each.bound)) return false;
+            if (!over && !refused && !has_room_locked(*each.size, each.bound)) return false;
             each.who->resume();
         }
         return true;

@@ -370,6 +370,27 @@ TEST_CASE("a call that ends because its answer could not be read is not sent any
     CHECK(client->stats().messages_dropped == 2);
 }
 
+TEST_CASE("an empty text waits for room, not until nothing is queued") {
+    fixture f;
+    auto options = f.world.options();
+    options.max_queued_messages = 2;
+    options.write_timeout = 0s;
+    const auto client = f.open(options);
+    f.world.link().to_server().hold();
+    f.world.link().to_server().set_capacity(0);
+    for (int i = 0; i < 2; ++i) CHECK_FALSE(client->try_send(command_id{3}, "x"));
+    bool sent = false;
+    f.world.go([&]() -> asio::awaitable<void> {
+        co_await client->send_text("");
+        sent = true;
+    });
+    CHECK_FALSE(sent);
+    f.world.link().to_server().set_capacity(11);  // one of the two
+    f.world.settle();
+    CHECK(client->stats().messages_sent == 1);
+    CHECK(sent);
+}
+
 TEST_CASE("the queue is bounded: try_send says so, send waits, drained tells") {
     fixture f;
     auto options = f.world.options();
