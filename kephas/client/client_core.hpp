@@ -162,6 +162,10 @@ private:
                                                               outgoing message);
     void make_room_locked();
     void await_room_locked(room_waiter waiter);
+    /// Messages would have to wait for a connection, which they are not to.
+    [[nodiscard]] bool refusing_locked() const noexcept {
+        return (state_ != link_state::connected || !link_up_) && options_.outbound == while_disconnected::refuse;
+    }
     void end_waits_locked(std::error_code why);
     [[nodiscard]] std::optional<outgoing> take_outgoing() override;
     void sent(outgoing&& message) override;

@@ -24,7 +24,7 @@ std::error_code client_core::push_locked(outgoing& message) {
     if (bound && (!link_up_ || message.generation != generation_)) return errc::closed;
     if (!bound) {
         if (state_ == link_state::idle) return errc::not_connected;
-        if (state_ != link_state::connected && options_.outbound == while_disconnected::refuse) return errc::not_connected;
+        if (refusing_locked()) return errc::not_connected;
     }
     if (!queue_.push(std::move(message), bound && !lane_open_)) return errc::full;
     ++stats_.messages_taken;
@@ -102,14 +102,14 @@ void client_core::await_room_locked(room_waiter waiter) {
 /// Everybody for whom there is room now, or never will be; whoever finds it taken waits again.
 void client_core::make_room_locked() {
     const bool over = closing_ || order_;
-    const bool refused = state_ != link_state::connected && options_.outbound == while_disconnected::refuse;
+    const bool refused = refusing_locked();
     std::erase_if(room_waiters_, [&](const room_waiter& each) {
         if (!each.size) {
             if (queue_.empty()) each.who->resume();
             else if (closing_) each.who->resume(make_error_code(errc::closed));
             else return false;
         } else {
-            if (!over && !refused && !has_room_locked(*each.size, each.bound)) return false;
+            if (!over && (!refused || each.bound) && !has_room_locked(*each.size, each.bound)) return false;
             each.who->resume();
         }
         return true;
