@@ -56,6 +56,7 @@ asio::awaitable<void> client_core::push_when_room(std::shared_ptr<client_core> s
         }
         if (!refused) break;
         if (refused != errc::full) throw error{refused};
+        if (also) self->wake();  // reading goes on for its answer's sake: the server may have stopped because we have
         std::error_code ec;
         bool answered = false;
         co_await park(

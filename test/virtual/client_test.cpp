@@ -391,6 +391,21 @@ TEST_CASE("an empty text waits for room, not until nothing is queued") {
     CHECK(sent);
 }
 
+TEST_CASE("a call that waits for room lets the reading go on: the server may wait for that") {
+    fixture f;
+    auto options = f.world.options();
+    options.max_queued_messages = 1;
+    options.max_received_messages = 1;
+    const auto client = f.open(options);
+    for (int i = 0; i < 10; ++i) (void)f.server.clients[0].try_send(command_id{7}, "x");
+    f.world.settle();
+    CHECK(client->stats().messages_received < 10);
+    f.world.link().to_server().set_capacity(0);
+    CHECK_FALSE(client->try_send(command_id{3}, "x"));
+    f.world.go([&]() -> asio::awaitable<void> { (void)co_await client->call("add"); });
+    CHECK(client->stats().messages_received == 10);
+}
+
 TEST_CASE("the queue is bounded: try_send says so, send waits, drained tells") {
     fixture f;
     auto options = f.world.options();
