@@ -76,6 +76,8 @@ connection_end end_of(const std::exception_ptr& failure) {
         if (end.error == errc::invalid_handshake) {
             end.by = connection_end::ended_by::client;
             end.code = close_code::protocol_error;
+            const std::string_view what = failed.what();
+            end.reason = what.substr(0, what.rfind(": " + failed.code().message()));
         } else if (end.error == condition::unauthorized || end.error.category() == tls_category()) {
             end.code = close_code::tls_handshake;
         }
@@ -89,7 +91,8 @@ void throw_end(const connection_end& end, const std::string& where) {
     if (end.status != 0) {
         throw handshake_refused{end.status, end.retry_after, "the opening handshake of " + where};
     }
-    throw error{end.error ? end.error : make_error_code(errc::closed), where};
+    const bool detailed = end.error == errc::invalid_handshake && !end.reason.empty();
+    throw error{end.error ? end.error : make_error_code(errc::closed), detailed ? where + ": " + end.reason : where};
 }
 
 }  // namespace
@@ -244,7 +247,8 @@ asio::awaitable<std::shared_ptr<client_connection>> client_core::open_once(conne
         const std::lock_guard lock{mutex_};
         ++stats_.failed_attempts;
     }
-    options_.log.info("no connection to {}: {}", to_string(url_.where), failure.error.message());
+    options_.log.info("no connection to {}: {}{}{}", to_string(url_.where), failure.error.message(),
+                      failure.reason.empty() ? "" : ": ", escaped(failure.reason));
     co_return nullptr;
 }
 

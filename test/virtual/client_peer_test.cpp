@@ -174,6 +174,22 @@ TEST_CASE("an agreement on compression that breaks RFC 7692 is no handshake") {
     CHECK(server.failure() == errc::invalid_handshake);
 }
 
+TEST_CASE("what is wrong with an answer is said, in the exception and in the log") {
+    played_server server;
+    const auto client = server.make(server.world.options());
+    server.begin(*client);
+    server.say(server.accepted("Sec-WebSocket-Protocol: other\r\n"));
+    std::string what;
+    try {
+        std::rethrow_exception(server.world.failures.at(0));
+    } catch (const error& failure) {
+        what = failure.what();
+    }
+    CHECK(what.find("the subprotocol was not offered") != std::string::npos);
+    REQUIRE(!server.world.log.empty());
+    CHECK(server.world.log.back().find("the subprotocol was not offered") != std::string::npos);
+}
+
 TEST_CASE("a refused handshake keeps its status, and 401 is not asked again") {
     for (const int status : {401, 403, 404, 302}) {
         CAPTURE(status);
