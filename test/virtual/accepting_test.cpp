@@ -32,7 +32,7 @@ namespace {
 class fixture {
 public:
     explicit fixture(std::deque<int> failures, std::string address = {})
-        : listener_{context_.get_executor(), listen_address::parse(address.empty() ? "unix://" + socket_ : address), false},
+        : listener_{context_.get_executor(), listen_address::parse(address.empty() ? "unix://" + socket_ : address), {}, 0},
           failures_{std::move(failures)} {
         asio::co_spawn(
             context_,
