@@ -573,12 +573,19 @@ TEST_CASE("a client that is destroyed takes everything along, in every phase") {
         client.reset();
     }
     SUBCASE("and its context right after it, with a message that has not left") {
-        fixture f;
-        auto client = f.open(f.world.options(), prepare);
-        f.world.link().to_server().set_capacity(10);
+        client_world world;
+        world.served = false;
+        auto context = std::make_unique<asio::io_context>();  // one that does not run any more
+        auto client = std::make_unique<command_client>(context->get_executor(), "tcp://server:1", world.options());
+        asio::co_spawn(*context, client->connect(), [](const std::exception_ptr& failure) { CHECK_FALSE(failure); });
+        context->poll();
+        REQUIRE(client->state() == link_state::connected);
+        world.link().to_server().set_capacity(10);
         CHECK_FALSE(client->try_send(command_id{1}, "unsent"));
-        f.world.settle();
+        context->poll();
+        CHECK(client->stats().messages_queued == 1);
         client.reset();
+        context.reset();
     }
     SUBCASE("while it connects") {
         fixture f;
