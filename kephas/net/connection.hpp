@@ -79,8 +79,8 @@ public:
     /// Throws away what a peer is still sending that does not expect the end, until that is over, 1 MiB or `limit` at most: TCP
     /// answers input after the close with a reset, which takes along what is on its way to the peer. At once if it is silent.
     [[nodiscard]] asio::awaitable<void> linger(duration limit);
-    /// Ends it at once. What was written is still sent, unless the peer goes on sending (`linger`); pending operations end with
-    /// `operation_aborted`.
+    /// Ends it at once. What was written is still sent, unless the peer goes on sending (`linger`), as a TLS 1.3 server does with
+    /// the session tickets after the handshake; pending operations end with `operation_aborted`.
     void close() noexcept;
     /// The same with a reset: what was not sent is lost.
     void abort() noexcept;
