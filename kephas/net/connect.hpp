@@ -41,7 +41,8 @@ struct connect_options {
 /// the last address that was tried (`std::errc::connection_refused`, ...); with `errc::certificate_expired`,
 /// `certificate_name_mismatch` or `certificate_not_trusted`, which are `condition::unauthorized`, or the reason of OpenSSL's
 /// where TLS fails; with `errc::invalid_address` for datagrams. `std::invalid_argument` for TLS options with another address.
-/// Cancellation: all types. Concurrency: the connection belongs to the executor of the coroutine that awaits this.
+/// Cancellation: all types. Concurrency: the connection belongs to the executor of the coroutine that awaits this, which runs
+/// one function at a time.
 [[nodiscard]] asio::awaitable<std::unique_ptr<connection>> connect(address where, time_point deadline,
                                                                    connect_options options = {});
 
