@@ -266,11 +266,7 @@ TEST_CASE("beyond what may be in flight datagrams are dropped, and each reply ma
     std::atomic<int> begun{0};
     routes.on(command_id{20}, [&](request req) -> reply {
         ++begun;
-        while (opened.wait_for(0s) != std::future_status::ready) {
-            steady_timer timer{co_await asio::this_coro::executor, 1ms};
-            co_await timer.async_wait(asio::use_awaitable);
-        }
-        co_return payload{req.share()};
+        return held_until(opened, std::move(req));
     });
     server_options options = listening_on({"udp://127.0.0.1:0"});
     options.datagrams.in_flight = 3;
