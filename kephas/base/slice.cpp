@@ -36,6 +36,13 @@ slice slice::copy(bytes_view bytes) {
     return result;
 }
 
+slice slice::join(bytes_view first, bytes_view second) {
+    slice result = allocate(first.size() + second.size());
+    if (!first.empty()) std::memcpy(result.data(), first.data(), first.size());
+    if (!second.empty()) std::memcpy(result.data() + first.size(), second.data(), second.size());
+    return result;
+}
+
 slice slice::whole() && noexcept {
     if (block_ != nullptr) bytes_ = {reinterpret_cast<std::byte*>(block_) + sizeof(block), block_->size};
     return std::move(*this);

@@ -33,6 +33,8 @@ public:
     [[nodiscard]] static slice allocate(std::size_t size);
     /// A new block that holds a copy of `bytes`.
     [[nodiscard]] static slice copy(bytes_view bytes);
+    /// A new block that holds a copy of `first` and then of `second`.
+    [[nodiscard]] static slice join(bytes_view first, bytes_view second);
 
     [[nodiscard]] std::byte* data() const noexcept { return bytes_.data(); }
     [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }

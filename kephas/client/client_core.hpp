@@ -81,16 +81,13 @@ public:
 
 private:
     /// A command whose reply somebody waits for. `number` is what its `outgoing` carries.
-    struct pending_request {
+    using pending_call = jsonrpc::pending_call<parked_ptr>;
+    /// A call whose result is a message.
+    struct pending_request : pending_call {
         std::uint64_t number = 0;
         bool sent = false;
-        parked_ptr waiter;
-        bool done = false;
-        std::error_code failure;
         client_message reply;
-        std::optional<jsonrpc::error_object> refusal;
     };
-    using pending_call = jsonrpc::pending_call<parked_ptr>;
     struct room_waiter {
         parked_ptr who;
         std::optional<std::size_t> size;  // none: until nothing is queued
@@ -158,6 +155,8 @@ private:
     [[nodiscard]] bool has_room_locked(std::size_t size, bool bound) const { return queue_.has_room(size, bound && !lane_open_); }
     /// Stores who waits for an answer, with the lock held, or returns false: it is there already, nothing is to be sent.
     using wait_for_answer = std::function<bool(const parked_ptr&)>;
+    [[nodiscard]] static asio::awaitable<void> send_and_wait(std::shared_ptr<client_core> self,
+                                                             std::shared_ptr<pending_call> pending, outgoing message);
     [[nodiscard]] static asio::awaitable<void> push_when_room(std::shared_ptr<client_core> self, wait_for_answer also,
                                                               outgoing message);
     void make_room_locked();

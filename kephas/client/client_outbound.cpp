@@ -226,6 +226,30 @@ bool client_core::end_request_locked(command_id id, std::uint64_t number, std::e
     return true;
 }
 
+/// Completes when it is answered, with a result.
+asio::awaitable<void> client_core::send_and_wait(std::shared_ptr<client_core> self, std::shared_ptr<pending_call> pending,
+                                                 outgoing message) {
+    const wait_for_answer also = [pending](const parked_ptr& who) {
+        return jsonrpc::pending_calls<parked_ptr>::wait(*pending, who);
+    };
+    auto pushing = push_when_room(self, also, std::move(message));
+    co_await std::move(pushing);
+    std::error_code ec;
+    co_await park(
+        [&](parked_ptr who) {
+            const std::lock_guard lock{self->mutex_};
+            return also(who);
+        },
+        ec);
+    if (ec) throw std::system_error{ec};
+    const std::lock_guard lock{self->mutex_};
+    if (pending->failure) throw error{pending->failure};
+    if (pending->refusal) {
+        throw rpc_failure{pending->refusal->code, std::move(pending->refusal->message),
+                          std::move(pending->refusal->data).value_or(json{})};
+    }
+}
+
 asio::awaitable<json> client_core::call(std::shared_ptr<client_core> self, std::string method, json params, duration timeout,
                                         std::uint64_t generation) {
     std::uint64_t id = 0;
@@ -251,25 +275,8 @@ asio::awaitable<json> client_core::call(std::shared_ptr<client_core> self, std::
     outgoing message{.body = payload{jsonrpc::encode_request(jsonrpc::request_id{id}, method, params)},
                      .waiter = waiter_of_call(id),
                      .generation = generation};
-    const wait_for_answer also = [pending](const parked_ptr& who) {
-        return jsonrpc::pending_calls<parked_ptr>::wait(*pending, who);
-    };
-    auto pushing = push_when_room(self, also, std::move(message));
-    co_await std::move(pushing);
-    std::error_code ec;
-    co_await park(
-        [&](parked_ptr who) {
-            const std::lock_guard lock{self->mutex_};
-            return also(who);
-        },
-        ec);
-    if (ec) throw std::system_error{ec};
-    const std::lock_guard lock{self->mutex_};
-    if (pending->failure) throw error{pending->failure};
-    if (pending->refusal) {
-        throw rpc_failure{pending->refusal->code, std::move(pending->refusal->message),
-                          std::move(pending->refusal->data).value_or(json{})};
-    }
+    auto answered = send_and_wait(self, pending, std::move(message));
+    co_await std::move(answered);
     co_return std::move(*pending->result);
 }
 
@@ -302,27 +309,8 @@ asio::awaitable<client_message> client_core::request(std::shared_ptr<client_core
                      .body = std::move(body),
                      .waiter = waiter_of_request(pending->number),
                      .generation = generation};
-    const wait_for_answer also = [pending](const parked_ptr& who) {
-        if (pending->done) return false;
-        pending->waiter = who;
-        return true;
-    };
-    auto pushing = push_when_room(self, also, std::move(message));
-    co_await std::move(pushing);
-    std::error_code ec;
-    co_await park(
-        [&](parked_ptr who) {
-            const std::lock_guard lock{self->mutex_};
-            return also(who);
-        },
-        ec);
-    if (ec) throw std::system_error{ec};
-    const std::lock_guard lock{self->mutex_};
-    if (pending->failure) throw error{pending->failure};
-    if (pending->refusal) {
-        throw rpc_failure{pending->refusal->code, std::move(pending->refusal->message),
-                          std::move(pending->refusal->data).value_or(json{})};
-    }
+    auto answered = send_and_wait(self, pending, std::move(message));
+    co_await std::move(answered);
     co_return std::move(pending->reply);
 }
 

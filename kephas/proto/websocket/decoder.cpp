@@ -42,13 +42,8 @@ mutable_bytes decoder::want() const noexcept {
 
 void decoder::feed(slice input) {
     if (fault_ != fault::none || input.empty()) return;
-    if (consumed_ < input_.size()) {  // not expected, but nothing may get lost
-        const bytes_view rest = input_.view().subspan(consumed_);
-        slice both = slice::allocate(rest.size() + input.size());
-        std::memcpy(both.data(), rest.data(), rest.size());
-        std::memcpy(both.data() + rest.size(), input.data(), input.size());
-        input = std::move(both);
-    }
+    // Some of the earlier input is not expected to be left, but nothing may get lost.
+    if (consumed_ < input_.size()) input = slice::join(input_.view().subspan(consumed_), input.view());
     input_ = std::move(input);
     consumed_ = 0;
 }

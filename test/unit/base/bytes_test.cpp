@@ -43,3 +43,13 @@ TEST_CASE("an empty slice is not a block") {
     CHECK(none.block_size() == 0);
     CHECK(slice::copy({}).empty());
 }
+
+TEST_CASE("two joined are one behind the other, in memory of their own") {
+    const std::string first = "first, ";
+    const slice joined = slice::join(as_bytes(first), as_bytes("second"));
+    CHECK(as_text(joined.view()) == "first, second");
+    CHECK(joined.unique());
+    CHECK(as_text(slice::join({}, as_bytes("only")).view()) == "only");
+    CHECK(as_text(slice::join(as_bytes("only"), {}).view()) == "only");
+    CHECK(slice::join({}, {}).empty());
+}
