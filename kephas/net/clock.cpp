@@ -8,6 +8,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include <time.h>
+
 namespace kephas {
 
 namespace {
@@ -25,6 +27,14 @@ duration::rep ticks(time_point when) noexcept { return when.time_since_epoch().c
 time_point clock::now() noexcept {
     const duration::rep frozen = frozen_at.load(std::memory_order_relaxed);
     return frozen == not_virtual ? std::chrono::steady_clock::now() : time_point{duration{frozen}};
+}
+
+time_point clock::coarse_now() noexcept {
+    const duration::rep frozen = frozen_at.load(std::memory_order_relaxed);
+    if (frozen != not_virtual) return time_point{duration{frozen}};
+    timespec now{};
+    (void)::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);  // on Linux the steady clock is CLOCK_MONOTONIC
+    return time_point{std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec}};
 }
 
 duration timer_wait::to_wait_duration(duration left) noexcept {

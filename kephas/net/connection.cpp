@@ -6,8 +6,11 @@
 #include <kephas/net/socket_calls.hpp>
 #include <kephas/net/steady_timer.hpp>
 
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/async_result.hpp>
 #include <asio/error.hpp>
 #include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <fmt/format.h>
 
@@ -82,7 +85,17 @@ void connection::tell(connection_state now) const noexcept {
 
 void connection::readable() noexcept {
     stream_waits_ = false;
-    if (reader_.suspended()) reader_.resume();
+    if (!reader_.suspended()) return;
+    if (!arriving_.empty()) {
+        try {
+            if (!open_) fail(asio::error::operation_aborted);
+            arrived_ = read_now(arriving_);
+            if (arrived_ == 0 && !ended_) return begin_wait();
+        } catch (...) {
+            failure_of_arrival_ = std::current_exception();
+        }
+    }
+    reader_.resume();
 }
 
 /// So that `reader_` is resumed when there is something to read.
@@ -115,7 +128,7 @@ std::size_t connection::read_now(mutable_bytes to) {
     const std::size_t size = stream_->read_some(buffer, ec);
     drained_ = size < to.size();
     if (size > 0) {
-        active_.store(clock::now(), std::memory_order_relaxed);
+        active_.store(clock::coarse_now(), std::memory_order_relaxed);
         bytes_read_ += size;
         tell(connection_state::read);
     } else if (ec == asio::error::eof) {
@@ -129,23 +142,55 @@ std::size_t connection::read_now(mutable_bytes to) {
     return size;
 }
 
-/// All in one coroutine: a frame more for each wait would be a tenth of what a short message costs outside of the kernel.
-asio::awaitable<std::size_t> connection::read(mutable_bytes to, from where) {
-    if (where == from::anywhere && !ahead_.empty()) co_return take_ahead(to);
-    if (to.empty()) co_return 0;
-    while (!ended_) {
-        if (!open_) fail(asio::error::operation_aborted);
-        if (read_failure_) fail(read_failure_);
-        if (!drained_ || stream_->pending()) {
-            if (const std::size_t size = read_now(to); size > 0 || ended_) co_return size;
-        }
-        begin_wait();
-        std::error_code ec;
-        co_await reader_.suspend(ec);
-        if (ec) fail(ec);
-        drained_ = false;
+/// Ends the wait of `read_when_readable` with what `readable` has read, or the reason why it has not.
+template <class Handler>
+class connection::arrival {
+public:
+    using cancellation_slot_type = asio::associated_cancellation_slot_t<Handler>;
+    arrival(connection& owner, Handler handler) : owner_{owner}, handler_{std::move(handler)} {}
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
+        return asio::get_associated_cancellation_slot(handler_);
     }
-    co_return 0;
+    void operator()(std::error_code ec) {
+        owner_.arriving_ = {};
+        std::exception_ptr failure = std::exchange(owner_.failure_of_arrival_, nullptr);
+        if (ec) failure = std::make_exception_ptr(error{ec});
+        std::move(handler_)(std::move(failure), std::exchange(owner_.arrived_, 0));
+    }
+
+private:
+    connection& owner_;
+    Handler handler_;
+};
+
+asio::awaitable<std::size_t> connection::read(mutable_bytes to, from where) {
+    const bool something = (where == from::anywhere && !ahead_.empty()) || !drained_ || stream_->pending();
+    if (something || to.empty() || ended_ || !open_ || read_failure_) return read_at_once(to, where);
+    return read_when_readable(to);
+}
+
+asio::awaitable<std::size_t> connection::read_at_once(mutable_bytes to, from where) {
+    if (where == from::anywhere && !ahead_.empty()) co_return take_ahead(to);
+    if (to.empty() || ended_) co_return 0;
+    if (!open_) fail(asio::error::operation_aborted);
+    if (read_failure_) fail(read_failure_);
+    if (const std::size_t size = read_now(to); size > 0 || ended_) co_return size;
+    const std::size_t size = co_await read_when_readable(to);
+    co_return size;
+}
+
+/// An operation, and `readable` reads: a coroutine more for each wait would be a tenth of what a short message costs outside of
+/// the kernel.
+asio::awaitable<std::size_t> connection::read_when_readable(mutable_bytes to) {
+    begin_wait();  // here, where it may throw
+    auto token = asio::use_awaitable;
+    return asio::async_initiate<decltype(token), void(std::exception_ptr, std::size_t)>(
+        [this, to](auto handler) {
+            arriving_ = to;
+            reader_.hold(arrival<decltype(handler)>{*this, std::move(handler)});
+            if (!stream_waits_) begin_wait();  // it was awaited later, and something has come meanwhile
+        },
+        token);
 }
 
 asio::awaitable<void> connection::handshake(time_point deadline) {
@@ -223,7 +268,7 @@ std::size_t connection::write_now(std::span<const bytes_view> parts, std::error_
         fail(ec);
     }
     if (size > 0) {
-        active_.store(clock::now(), std::memory_order_relaxed);
+        active_.store(clock::coarse_now(), std::memory_order_relaxed);
         bytes_written_ += size;
         tell(connection_state::write);
     }

@@ -39,15 +39,17 @@ public:
     [[nodiscard]] asio::awaitable<void> suspend(std::error_code& ec) {
         auto token = asio::redirect_error(asio::use_awaitable, ec);
         return asio::async_initiate<decltype(token), void(std::error_code)>(
-            [this](auto handler) {
-                auto slot = asio::get_associated_cancellation_slot(handler);
-                store(std::move(handler));
-                if (!slot.is_connected()) return;
-                slot.assign([this](asio::cancellation_type /*type*/) {
-                    if (suspended()) resume(asio::error::operation_aborted);
-                });
-            },
-            token);
+            [this](auto handler) { hold(std::move(handler)); }, token);
+    }
+    /// The same for an operation of the caller's: `handler` is invoked with what `resume` was given.
+    template <class Handler>
+    void hold(Handler handler) {
+        auto slot = asio::get_associated_cancellation_slot(handler);
+        store(std::move(handler));
+        if (!slot.is_connected()) return;
+        slot.assign([this](asio::cancellation_type /*type*/) {
+            if (suspended()) resume(asio::error::operation_aborted);
+        });
     }
 
     void resume(std::error_code ec = {}) { std::exchange(operations_, nullptr)->invoke(storage_, ec); }

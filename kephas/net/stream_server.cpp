@@ -356,12 +356,12 @@ asio::awaitable<void> stream_server::implementation::watch_idle() {
         {
             const std::lock_guard lock{mutex_};
             for (const auto& each : lives_) {
-                if (each->client.idle_time() >= options_.idle_timeout) idle.push_back(each);
+                if (each->client.idle_time() - clock::tick >= options_.idle_timeout) idle.push_back(each);
             }
         }
         for (auto& each : idle) {
             on_its_thread(std::move(each), [limit = options_.idle_timeout](live& which) {
-                if (which.client.idle_time() >= limit) which.client.close();
+                if (which.client.idle_time() - clock::tick >= limit) which.client.close();
             });
         }
     }

@@ -28,7 +28,7 @@ namespace kephas {
 struct stream_server_options {
     unsigned threads = 1;                    ///< Of `run()`; 0: as many as there are cores.
     std::size_t max_connections = 16 * 1024;  ///< Those above are closed at once.
-    /// A connection on which nothing was read or written for so long is closed. Zero: never.
+    /// A connection on which nothing was read or written for so long is closed, soon after that. Zero: never.
     duration idle_timeout = duration::zero();
     /// How long connections may take to end after SIGINT or SIGTERM has ended `run()`.
     duration drain_timeout = std::chrono::seconds{25};

@@ -243,6 +243,30 @@ TEST_CASE_TEMPLATE("reads and writes can be cancelled, and nothing is lost by it
     }(ours, over.peer));
 }
 
+TEST_CASE_TEMPLATE("a read may be awaited later than it was asked for, whatever has happened meanwhile", Over, over_poller, over_asio) {
+    Over over;
+    connection ours{over.open()};
+    run(over.context, [](connection& from, int peer) -> asio::awaitable<void> {
+        std::array<std::byte, 16> buffer{};
+        asio::awaitable<std::size_t> first = from.read_some(buffer);
+        send(peer, "hello");
+        co_await pass(2ms);
+        const std::size_t size = co_await std::move(first);
+        CHECK(as_text(bytes_view{buffer}.first(size)) == "hello");
+        { const asio::awaitable<std::size_t> never = from.read_some(buffer); }
+        asio::awaitable<std::size_t> second = from.read_some(buffer);
+        from.close();
+        co_await pass(2ms);
+        std::error_code ec;
+        try {
+            (void)co_await std::move(second);
+        } catch (const error& failure) {
+            ec = failure.code();
+        }
+        CHECK(ec == asio::error::operation_aborted);
+    }(ours, over.peer));
+}
+
 TEST_CASE_TEMPLATE("close ends what waits, and what is asked afterwards", Over, over_poller, over_asio) {
     for (const bool abort : {false, true}) {
         Over over;
@@ -312,16 +336,18 @@ TEST_CASE("an observer hears of every state that a connection enters, in order")
 }
 
 TEST_CASE("idle time begins anew with each read and write") {
+    const time_point coarse = clock::coarse_now();
+    CHECK(coarse <= clock::now());
     over_poller over;
     connection ours{over.open()};
     run(over.context, [](connection& from, int peer) -> asio::awaitable<void> {
-        co_await pass(20ms);
+        co_await pass(2 * clock::tick);
         const duration before_write = from.idle_time();
-        CHECK(before_write >= 20ms);
+        CHECK(before_write >= 2 * clock::tick);
         co_await from.write("x");
         const duration after_write = from.idle_time();
         CHECK(after_write < before_write);
-        co_await pass(20ms);
+        co_await pass(2 * clock::tick);
         const duration before_read = from.idle_time();
         send(peer, "y");
         (void)co_await read_text(from);
