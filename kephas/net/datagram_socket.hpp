@@ -128,6 +128,7 @@ private:
     class sending;  // by one coroutine at a time
     void start();
     [[nodiscard]] int fd() const noexcept { return const_cast<protocol::socket&>(socket_).native_handle(); }  // -1 once closed
+    [[nodiscard]] std::span<const datagram_view> receive_now(std::error_code& ec);
     [[nodiscard]] asio::awaitable<void> take(time_point deadline);
     [[nodiscard]] asio::awaitable<void> wait_for_turn();
     [[nodiscard]] asio::awaitable<void> flush_queued();
@@ -155,6 +156,7 @@ private:
     bool drained_ = true;    // the last call took less than it might have: the next one would find nothing
     bool read_armed_ = false;  // a wait is under way, whether a coroutine waits for it or not
     bool sending_ = false;
+    bool in_burst_ = false;  // more is about to come
     unsigned turns_ = 0;     // batches in a row, without a wait
     std::uint64_t waits_ = 0;  // of the reader, so far
     resumer reader_;
