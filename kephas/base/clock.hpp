@@ -25,10 +25,10 @@ public:
 
     /// Concurrency: any thread.
     [[nodiscard]] static time_point now() noexcept;
-    /// The same as of the last tick of the kernel, `tick` ago at most: for what is only compared with seconds, and noted for
-    /// each message. It costs a fifth.
+    /// The same as of the last tick of the kernel, normally `tick` ago at most: for what is only compared with seconds, and noted
+    /// for each message. It costs a fifth.
     [[nodiscard]] static time_point coarse_now() noexcept;
-    static constexpr duration tick = std::chrono::milliseconds{10};  ///< At 100 Hz, the slowest that Linux is built with.
+    static constexpr duration tick = std::chrono::milliseconds{10};  ///< At 100 Hz, the slowest that servers have.
 };
 
 }  // namespace kephas

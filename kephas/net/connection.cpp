@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include <sys/socket.h>
@@ -85,20 +86,10 @@ void connection::tell(connection_state now) const noexcept {
 
 void connection::readable() noexcept {
     stream_waits_ = false;
-    if (!reader_.suspended()) return;
-    if (!arriving_.empty()) {
-        try {
-            if (!open_) fail(asio::error::operation_aborted);
-            arrived_ = read_now(arriving_);
-            if (arrived_ == 0 && !ended_) return begin_wait();
-        } catch (...) {
-            failure_of_arrival_ = std::current_exception();
-        }
-    }
-    reader_.resume();
+    if (reader_.suspended()) reader_.resume();
 }
 
-/// So that `reader_` is resumed when there is something to read.
+/// So that `reader_` is resumed when there may be something to read.
 void connection::begin_wait() {
     // A wait that was cancelled is one that the stream still remembers.
     if (std::exchange(stream_waits_, true)) return;
@@ -142,53 +133,77 @@ std::size_t connection::read_now(mutable_bytes to) {
     return size;
 }
 
-/// Ends the wait of `read_when_readable` with what `readable` has read, or the reason why it has not.
+/// Whether reading may give something without a wait, if only the end or an error.
+bool connection::has_something(from where) const noexcept {
+    const bool ahead = where == from::anywhere && !ahead_.empty();
+    return ahead || !drained_ || stream_->pending() || ended_ || !open_ || read_failure_;
+}
+
+/// What is there; 0 at the end, and if nothing is.
+std::size_t connection::take(mutable_bytes to, from where) {
+    if (where == from::anywhere && !ahead_.empty()) return take_ahead(to);
+    if (to.empty() || ended_) return 0;
+    if (!open_) fail(asio::error::operation_aborted);
+    if (read_failure_) fail(read_failure_);
+    return read_now(to);
+}
+
+/// What `reader_` holds for `read_when_readable`: it reads, and ends the operation or waits again.
 template <class Handler>
 class connection::arrival {
 public:
     using cancellation_slot_type = asio::associated_cancellation_slot_t<Handler>;
-    arrival(connection& owner, Handler handler) : owner_{owner}, handler_{std::move(handler)} {}
+    arrival(connection& owner, mutable_bytes to, from where, Handler handler)
+        : owner_{owner}, to_{to}, where_{where}, handler_{std::move(handler)} {}
     [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
         return asio::get_associated_cancellation_slot(handler_);
     }
     void operator()(std::error_code ec) {
-        owner_.arriving_ = {};
-        std::exception_ptr failure = std::exchange(owner_.failure_of_arrival_, nullptr);
-        if (ec) failure = std::make_exception_ptr(error{ec});
-        std::move(handler_)(std::move(failure), std::exchange(owner_.arrived_, 0));
+        std::size_t size = 0;
+        std::exception_ptr failure;
+        bool again = false;
+        try {
+            if (ec) fail(ec);
+            size = owner_.take(to_, where_);
+            again = size == 0 && !owner_.ended_;
+            if (again) owner_.begin_wait();
+        } catch (...) {
+            failure = std::current_exception();
+            again = false;
+        }
+        if (again) owner_.reader_.hold(std::move(*this));
+        else std::move(handler_)(std::move(failure), size);
     }
 
 private:
     connection& owner_;
+    mutable_bytes to_;
+    from where_;
     Handler handler_;
 };
 
 asio::awaitable<std::size_t> connection::read(mutable_bytes to, from where) {
-    const bool something = (where == from::anywhere && !ahead_.empty()) || !drained_ || stream_->pending();
-    if (something || to.empty() || ended_ || !open_ || read_failure_) return read_at_once(to, where);
-    return read_when_readable(to);
+    return to.empty() || has_something(where) ? read_at_once(to, where) : read_when_readable(to, where);
 }
 
 asio::awaitable<std::size_t> connection::read_at_once(mutable_bytes to, from where) {
-    if (where == from::anywhere && !ahead_.empty()) co_return take_ahead(to);
-    if (to.empty() || ended_) co_return 0;
-    if (!open_) fail(asio::error::operation_aborted);
-    if (read_failure_) fail(read_failure_);
-    if (const std::size_t size = read_now(to); size > 0 || ended_) co_return size;
-    const std::size_t size = co_await read_when_readable(to);
+    std::size_t size = take(to, where);
+    if (size == 0 && !ended_ && !to.empty()) size = co_await read_when_readable(to, where);
     co_return size;
 }
 
-/// An operation, and `readable` reads: a coroutine more for each wait would be a tenth of what a short message costs outside of
-/// the kernel.
-asio::awaitable<std::size_t> connection::read_when_readable(mutable_bytes to) {
-    begin_wait();  // here, where it may throw
+/// An operation, not a coroutine: one more for each wait would be a tenth of what a short message costs outside of the kernel.
+asio::awaitable<std::size_t> connection::read_when_readable(mutable_bytes to, from where) {
     auto token = asio::use_awaitable;
     return asio::async_initiate<decltype(token), void(std::exception_ptr, std::size_t)>(
-        [this, to](auto handler) {
-            arriving_ = to;
-            reader_.hold(arrival<decltype(handler)>{*this, std::move(handler)});
-            if (!stream_waits_) begin_wait();  // it was awaited later, and something has come meanwhile
+        [this, to, where](auto handler) {
+            reader_.hold(arrival<decltype(handler)>{*this, to, where, std::move(handler)});
+            try {
+                if (!has_something(where)) return begin_wait();
+            } catch (...) {  // `arrival` tries again, and tells
+            }
+            // It was awaited later than it was asked for. This is the last that happens here: the coroutine goes on.
+            reader_.resume();
         },
         token);
 }

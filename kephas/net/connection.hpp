@@ -13,7 +13,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -104,7 +103,7 @@ public:
     [[nodiscard]] const std::optional<kephas::peer_credentials>& peer_credentials() const noexcept { return credentials_; }
     /// What the TLS handshake has agreed on; nothing without TLS.
     [[nodiscard]] std::optional<tls_info> tls() const { return stream_->tls(); }
-    /// Since something was read or written, or up to `clock::tick` more; any thread.
+    /// Since something was read or written, or about `clock::tick` more; any thread.
     [[nodiscard]] duration idle_time() const noexcept { return clock::now() - active_.load(std::memory_order_relaxed); }
     [[nodiscard]] std::uint64_t bytes_read() const noexcept { return bytes_read_; }
     [[nodiscard]] std::uint64_t bytes_written() const noexcept { return bytes_written_; }
@@ -117,7 +116,9 @@ private:
     enum class from : bool { stream, anywhere };  // `anywhere`: what was read ahead comes first
     [[nodiscard]] asio::awaitable<std::size_t> read(mutable_bytes to, from where);
     [[nodiscard]] asio::awaitable<std::size_t> read_at_once(mutable_bytes to, from where);
-    [[nodiscard]] asio::awaitable<std::size_t> read_when_readable(mutable_bytes to);
+    [[nodiscard]] asio::awaitable<std::size_t> read_when_readable(mutable_bytes to, from where);
+    [[nodiscard]] bool has_something(from where) const noexcept;
+    [[nodiscard]] std::size_t take(mutable_bytes to, from where);
     template <class Handler>
     class arrival;
     void begin_wait();
@@ -141,9 +142,6 @@ private:
     bool write_ended_ = false;      // by us
     bool failed_ = false;
     std::error_code read_failure_;
-    mutable_bytes arriving_;   // where `readable` shall read to; none if it only tells `reader_`
-    std::size_t arrived_ = 0;  // there
-    std::exception_ptr failure_of_arrival_;
     resumer reader_;
     resumer writer_;
     std::shared_ptr<connection*> self_;  // for waits that may end after this

@@ -27,7 +27,7 @@ namespace {
 constexpr std::size_t max_udp4 = 65'507;  // 65,535 less the headers of IP and UDP
 constexpr std::size_t max_udp6 = 65'527;
 constexpr std::size_t least_copies = 64 * 1024;
-constexpr std::size_t burst = 10;  // the queue of a Unix socket was full
+constexpr std::size_t burst = 10;  // by default the queue of a Unix socket was full (net.unix.max_dgram_qlen)
 constexpr int looks = 32;          // for what comes behind it
 constexpr unsigned max_turns = 8;  // then others of this thread get theirs
 constexpr int impatience = 50;     // times the patience
@@ -202,8 +202,8 @@ asio::awaitable<std::span<const datagram_view>> datagram_socket::receive_batch(t
     co_return std::exchange(ready_, {});
 }
 
-/// A Unix socket queues ten datagrams. Whoever sends many of them sleeps when it is full, and waking each other takes both as long
-/// as thirty. So before this side goes to sleep it looks for some 10 us whether the other one has woken up: twice as many pass, for
+/// A Unix socket queues ten datagrams. Whoever sends many of them sleeps when that is full, and waking each other takes both as long
+/// as thirty. So before this side goes to sleep it looks for some 10 us whether the other one has woken up: more of them pass, for
 /// less CPU each (docs/design/datagrams.md).
 std::span<const datagram_view> datagram_socket::receive_now(std::error_code& ec) {
     auto found = in_->receive(fd(), counters_, ec);

@@ -153,7 +153,7 @@ private:
     time_point no_patience_until_{};
     bool open_ = true;
     bool stopped_ = false;
-    bool drained_ = true;    // the last call took less than it might have: the next one would find nothing
+    bool drained_ = true;    // the last call took less than it might have, and no burst: the next one would find nothing
     bool read_armed_ = false;  // a wait is under way, whether a coroutine waits for it or not
     bool sending_ = false;
     bool in_burst_ = false;  // more is about to come

@@ -8,7 +8,10 @@
 #include <kephas/net/poller.hpp>
 #include <kephas/net/socket_stream.hpp>
 #include <kephas/net/steady_timer.hpp>
+#include <kephas/net/virtual_clock.hpp>
 
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/error.hpp>
 #include <asio/experimental/awaitable_operators.hpp>
@@ -27,6 +30,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include <sys/socket.h>
@@ -254,6 +259,11 @@ TEST_CASE_TEMPLATE("a read may be awaited later than it was asked for, whatever 
         const std::size_t size = co_await std::move(first);
         CHECK(as_text(bytes_view{buffer}.first(size)) == "hello");
         { const asio::awaitable<std::size_t> never = from.read_some(buffer); }
+        asio::awaitable<std::size_t> behind = from.read_some(buffer);
+        send(peer, "one\ntwo");
+        CHECK(co_await from.read_until("\n") == "one\n");
+        const std::size_t rest = co_await std::move(behind);
+        CHECK(as_text(bytes_view{buffer}.first(rest)) == "two");
         asio::awaitable<std::size_t> second = from.read_some(buffer);
         from.close();
         co_await pass(2ms);
@@ -265,6 +275,33 @@ TEST_CASE_TEMPLATE("a read may be awaited later than it was asked for, whatever 
         }
         CHECK(ec == asio::error::operation_aborted);
     }(ours, over.peer));
+}
+
+TEST_CASE_TEMPLATE("an observer may cancel the read that it is told of, which still returns what it has read", Over, over_poller, over_asio) {
+    Over over;
+    asio::cancellation_signal cancel;
+    connection ours{over.open(), std::make_shared<const connection_observer>([&](const connection&, connection_state now) {
+                        if (now == connection_state::read) cancel.emit(asio::cancellation_type::terminal);
+                    })};
+    std::string text;
+    std::error_code ended;
+    const auto reading = [](connection& from, std::string& to) -> asio::awaitable<void> {
+        to = co_await read_text(from);
+        (void)co_await read_text(from);
+    };
+    asio::co_spawn(over.context, reading(ours, text),
+                   asio::bind_cancellation_slot(cancel.slot(), [&](const std::exception_ptr& failure) {
+                       try {
+                           if (failure) std::rethrow_exception(failure);
+                       } catch (const std::system_error& why) {
+                           ended = why.code();
+                       }
+                       over.context.stop();
+                   }));
+    soon(over.context, [&] { send(over.peer, "hello"); });
+    over.context.run_for(20s);
+    CHECK(text == "hello");
+    CHECK(ended == asio::error::operation_aborted);
 }
 
 TEST_CASE_TEMPLATE("close ends what waits, and what is asked afterwards", Over, over_poller, over_asio) {
@@ -338,21 +375,20 @@ TEST_CASE("an observer hears of every state that a connection enters, in order")
 TEST_CASE("idle time begins anew with each read and write") {
     const time_point coarse = clock::coarse_now();
     CHECK(coarse <= clock::now());
+    virtual_clock time;
     over_poller over;
     connection ours{over.open()};
-    run(over.context, [](connection& from, int peer) -> asio::awaitable<void> {
-        co_await pass(2 * clock::tick);
-        const duration before_write = from.idle_time();
-        CHECK(before_write >= 2 * clock::tick);
+    run(over.context, [](connection& from, int peer, virtual_clock& now) -> asio::awaitable<void> {
+        now.advance(20ms);
+        CHECK(from.idle_time() == 20ms);
         co_await from.write("x");
-        const duration after_write = from.idle_time();
-        CHECK(after_write < before_write);
-        co_await pass(2 * clock::tick);
-        const duration before_read = from.idle_time();
+        CHECK(from.idle_time() == 0ms);
+        now.advance(1ms);
+        CHECK(from.idle_time() == 1ms);
         send(peer, "y");
         (void)co_await read_text(from);
-        CHECK(from.idle_time() < before_read);
-    }(ours, over.peer));
+        CHECK(from.idle_time() == 0ms);
+    }(ours, over.peer, time));
 }
 
 TEST_CASE("without a limit read_until waits for the delimiter, however much comes before it") {
