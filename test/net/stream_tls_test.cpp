@@ -210,6 +210,21 @@ TEST_CASE("megabytes in both directions at once come back as they were") {
     CHECK(got == text.size());
 }
 
+TEST_CASE("a read that was asked for before another one finds what that has left decrypted") {
+    const running_stream_server server{own_threads, "tls://127.0.0.1:0", echo, with(localhost_pair())};
+    asio::io_context context;
+    run(context, [](std::string where, connect_options use) -> asio::awaitable<void> {
+        const auto peer = co_await connect(address::parse(where), clock::now() + 10s, use);
+        std::array<std::byte, 16> all{};
+        asio::awaitable<std::size_t> late = peer->read_some(all);
+        co_await peer->write("0123456789");
+        std::array<std::byte, 4> first{};
+        co_await peer->read_exactly(first);
+        const std::size_t size = co_await std::move(late);
+        CHECK(as_text(bytes_view{all}.first(size)) == "456789");
+    }(url(server->local_address()), how(trusting(common_ca()))));
+}
+
 TEST_CASE("certificate: one that nobody who is trusted has issued is refused, by default and with another CA") {
     error_list told;
     stream_server_options options = with(localhost_pair());
