@@ -8,6 +8,10 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,6 +37,19 @@ inline int connect_to(std::uint16_t port) {
     return fd;
 }
 
+/// Whether no other thread of this process has anything to do: what a connection needs only while it is opened has been freed.
+inline bool others_sleep() {
+    const std::string self = std::to_string(::gettid());
+    for (const auto& task : std::filesystem::directory_iterator{"/proc/self/task"}) {
+        if (task.path().filename() == self) continue;
+        std::ifstream file{task.path() / "stat"};
+        const std::string stat{std::istreambuf_iterator<char>{file}, {}};
+        const std::size_t name_end = stat.rfind(')');  // the state is behind the name (proc(5))
+        if (name_end != std::string::npos && stat.compare(name_end, 3, ") S") != 0) return false;
+    }
+    return true;
+}
+
 /// The bytes that each of some connections more takes in the server, printed with the blocks that make them up.
 /// `open(port)` opens a WebSocket and returns its socket; the client's side must keep no memory for it.
 template <class Open>
@@ -42,7 +59,7 @@ double idle_connection_bytes(std::string_view what, running_server& server, Open
     sockets.reserve(2 * connections);
     const auto open_some = [&] {
         for (std::size_t i = 0; i < connections; ++i) sockets.push_back(open(server.port()));
-        REQUIRE(eventually([&] { return server->stats().clients == sockets.size(); }));
+        REQUIRE(eventually([&] { return server->stats().clients == sockets.size() && others_sleep(); }));
     };
     open_some();  // what the server allocates for all of them
     std::array<std::size_t, counts::most_counted_size / 16 + 1> before{};
