@@ -41,11 +41,12 @@ namespace {
 /// A datagram socket of the test's own, connected to the server.
 class datagram_peer {
 public:
-    explicit datagram_peer(std::uint16_t port) : fd_{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
+    explicit datagram_peer(std::uint16_t port, in_addr_t host = INADDR_LOOPBACK)
+        : fd_{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)} {
         sockaddr_in to{};
         to.sin_family = AF_INET;
         to.sin_port = htons(port);
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        to.sin_addr.s_addr = htonl(host);
         connect(reinterpret_cast<const sockaddr*>(&to), sizeof(to));
     }
     /// `own` is the file at which it can be answered; empty: nowhere.
@@ -172,6 +173,14 @@ TEST_CASE("a command in a datagram is answered by one, over UDP and Unix sockets
     CHECK(server->stats().connections == 0);
     CHECK(server->stats().datagrams_received == 16);
     CHECK(eventually([&] { return server->stats().datagrams_answered == 16; }));
+}
+
+TEST_CASE("a server on all addresses answers from the one that was asked, under every policy") {
+    running_server server{datagram_routes(), listening_on({"udp://0.0.0.0:0"})};
+    for (const in_addr_t host : {0x7f000001U, 0x7f000002U}) {
+        const datagram_peer peer{port_at(server, 0), host};  // connected: what comes from elsewhere does not reach it
+        for (const std::uint32_t id : {1U, 2U, 3U}) CHECK(peer.ask(id, "hello") == std::to_string(id) + " hello");
+    }
 }
 
 TEST_CASE("the sender of a datagram is nobody who could be sent to") {
