@@ -16,6 +16,7 @@
 #include <asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <stdexcept>
@@ -60,51 +61,62 @@ void tell_dialing(const socket_address& where, const connection_observer& observ
     if (observer) connection::announce(std::make_unique<dialing>(where), std::make_shared<const connection_observer>(observer));
 }
 
+struct attempt {
+    explicit attempt(const asio::any_io_executor& executor) : socket{executor} {}
+    protocol::socket socket;
+    std::error_code ec{};
+};
+
+asio::awaitable<std::error_code> connect_internet(std::shared_ptr<attempt> shared, protocol::endpoint end, time_point deadline) {
+    steady_timer timer{co_await asio::this_coro::executor};
+    std::error_code ec;
+    co_await park(
+        [&](parked_ptr who) {
+            const auto mine = shared;
+            const protocol::endpoint to = end;
+            resume_at(timer, deadline, who);
+            // From here on the coroutine may go on, if its executor has several threads: nothing of its frame is used.
+            mine->socket.async_connect(to, [mine, who](std::error_code failure) {
+                mine->ec = failure;
+                who->resume();
+            });
+            return true;
+        },
+        ec);
+    co_return ec ? ec : shared->ec;
+}
+
+/// Linux connects to a Unix socket at once, or not at all: it does not wait for room in the queue of one that listens, and no event
+/// tells of it. So this asks again, later, and without Asio, of which some versions take the EAGAIN for a connect under way.
+asio::awaitable<std::error_code> connect_local(std::shared_ptr<attempt> shared, protocol::endpoint end, time_point deadline) {
+    static constexpr duration longest_pause = std::chrono::milliseconds{32};
+    steady_timer timer{co_await asio::this_coro::executor};
+    const auto length = static_cast<socklen_t>(end.size());
+    for (duration pause = std::chrono::milliseconds{1};; pause = std::min(2 * pause, longest_pause)) {
+        if (::connect(shared->socket.native_handle(), end.data(), length) == 0) co_return std::error_code{};
+        if (errno != EAGAIN) co_return std::error_code{errno, std::system_category()};
+        const time_point now = clock::now();
+        if (now >= deadline) co_return make_error_code(errc::timed_out);
+        timer.expires_at(std::min(deadline, now + pause));
+        std::error_code ec;
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
+        if (ec) co_return ec;  // cancelled
+    }
+}
+
 /// Null, and the reason, if it fails.
 asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_point deadline, std::error_code& ec) {
-    struct attempt {
-        explicit attempt(const asio::any_io_executor& executor) : socket{executor} {}
-        protocol::socket socket;
-        std::error_code ec{};
-    };
     const auto executor = co_await asio::this_coro::executor;
     const auto shared = std::make_shared<attempt>(executor);
-    const int family = end.family();
-    const protocol kind{family, family == AF_UNIX ? 0 : IPPROTO_TCP};
+    const bool local = end.family() == AF_UNIX;
+    const protocol kind{end.family(), local ? 0 : IPPROTO_TCP};
     const protocol::endpoint endpoint{end.data(), end.size(), kind.protocol()};
-    owned_fd made = socket_calls::make_socket(family, SOCK_STREAM, kind.protocol(), ec);
+    owned_fd made = socket_calls::make_socket(kind.family(), SOCK_STREAM, kind.protocol(), ec);
     if (!ec) shared->socket.assign(kind, made.get(), ec);
     if (ec) co_return nullptr;
     (void)made.release();
-    steady_timer timer{executor};
-    // Linux does not wait for room in the queue of a Unix socket that listens, and no event tells of it: ask again, later.
-    static constexpr duration longest_pause = std::chrono::milliseconds{32};
-    for (duration pause = std::chrono::milliseconds{1};; pause = std::min(2 * pause, longest_pause)) {
-        co_await park(
-            [&](parked_ptr who) {
-                const auto mine = shared;
-                const protocol::endpoint to = endpoint;
-                resume_at(timer, deadline, who);
-                // From here on the coroutine may go on, if its executor has several threads: nothing of its frame is used.
-                mine->socket.async_connect(to, [mine, who](std::error_code failure) {
-                    mine->ec = failure;
-                    who->resume();
-                });
-                return true;
-            },
-            ec);
-        timer.cancel();
-        if (!ec) ec = shared->ec;
-        // Asio calls the EAGAIN of a full queue "no buffer space".
-        if (family != AF_UNIX || (ec != asio::error::no_buffer_space && ec != asio::error::try_again)) break;
-        if (clock::now() >= deadline) {
-            ec = errc::timed_out;
-            break;
-        }
-        timer.expires_at(std::min(deadline, clock::now() + pause));
-        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
-        if (ec) break;  // cancelled
-    }
+    if (local) ec = co_await connect_local(shared, endpoint, deadline);
+    else ec = co_await connect_internet(shared, endpoint, deadline);
     if (!ec) co_return make_socket_stream(std::move(shared->socket));
     std::error_code ignored;
     shared->socket.close(ignored);
