@@ -88,12 +88,11 @@ asio::awaitable<std::error_code> connect_internet(std::shared_ptr<attempt> share
 
 /// Linux connects to a Unix socket at once, or not at all: it does not wait for room in the queue of one that listens, and no event
 /// tells of it. So this asks again, later, and without Asio, of which some versions take the EAGAIN for a connect under way.
-asio::awaitable<std::error_code> connect_local(std::shared_ptr<attempt> shared, protocol::endpoint end, time_point deadline) {
+asio::awaitable<std::error_code> connect_local(int fd, socket_address end, time_point deadline) {
     static constexpr duration longest_pause = std::chrono::milliseconds{32};
     steady_timer timer{co_await asio::this_coro::executor};
-    const auto length = static_cast<socklen_t>(end.size());
     for (duration pause = std::chrono::milliseconds{1};; pause = std::min(2 * pause, longest_pause)) {
-        if (::connect(shared->socket.native_handle(), end.data(), length) == 0) co_return std::error_code{};
+        if (::connect(fd, end.data(), static_cast<socklen_t>(end.size())) == 0) co_return std::error_code{};
         if (errno != EAGAIN) co_return std::error_code{errno, std::system_category()};
         const time_point now = clock::now();
         if (now >= deadline) co_return make_error_code(errc::timed_out);
@@ -110,13 +109,16 @@ asio::awaitable<std::unique_ptr<stream>> connect_to(socket_address end, time_poi
     const auto shared = std::make_shared<attempt>(executor);
     const bool local = end.family() == AF_UNIX;
     const protocol kind{end.family(), local ? 0 : IPPROTO_TCP};
-    const protocol::endpoint endpoint{end.data(), end.size(), kind.protocol()};
     owned_fd made = socket_calls::make_socket(kind.family(), SOCK_STREAM, kind.protocol(), ec);
     if (!ec) shared->socket.assign(kind, made.get(), ec);
     if (ec) co_return nullptr;
     (void)made.release();
-    if (local) ec = co_await connect_local(shared, endpoint, deadline);
-    else ec = co_await connect_internet(shared, endpoint, deadline);
+    if (local) {
+        ec = co_await connect_local(shared->socket.native_handle(), end, deadline);
+    } else {
+        const protocol::endpoint endpoint{end.data(), end.size(), IPPROTO_TCP};
+        ec = co_await connect_internet(shared, endpoint, deadline);
+    }
     if (!ec) co_return make_socket_stream(std::move(shared->socket));
     std::error_code ignored;
     shared->socket.close(ignored);

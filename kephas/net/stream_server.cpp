@@ -348,6 +348,10 @@ void stream_server::implementation::forget(const std::shared_ptr<live>& who) {
 
 asio::awaitable<void> stream_server::implementation::watch_idle() {
     const duration step = std::clamp<duration>(options_.idle_timeout / 8, std::chrono::milliseconds{1}, std::chrono::seconds{1});
+    // What is idle for less is never closed: its time may be that much too long.
+    const auto idle_for_long = [limit = options_.idle_timeout](const live& which) {
+        return which.client.idle_time() - clock::tick >= limit;
+    };
     while (!ending() || !nothing_left()) {
         idle_timer_->expires_after(step);
         std::error_code ec;
@@ -356,12 +360,12 @@ asio::awaitable<void> stream_server::implementation::watch_idle() {
         {
             const std::lock_guard lock{mutex_};
             for (const auto& each : lives_) {
-                if (each->client.idle_time() - clock::tick >= options_.idle_timeout) idle.push_back(each);
+                if (idle_for_long(*each)) idle.push_back(each);
             }
         }
         for (auto& each : idle) {
-            on_its_thread(std::move(each), [limit = options_.idle_timeout](live& which) {
-                if (which.client.idle_time() - clock::tick >= limit) which.client.close();
+            on_its_thread(std::move(each), [idle_for_long](live& which) {
+                if (idle_for_long(which)) which.client.close();
             });
         }
     }
