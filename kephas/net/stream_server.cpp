@@ -214,13 +214,14 @@ void stream_server::implementation::spawn(asio::awaitable<void> task) {
     });
 }
 
+/// Accepting comes last: as soon as somebody is served a shutdown may begin, after which no task does.
 void stream_server::implementation::start() {
-    spawn(acceptor_->accept([this](int fd) { accepted(fd); }, log()));
     if (options_.idle_timeout > duration::zero()) {
         idle_timer_.emplace(acceptor_->executor());
         spawn(watch_idle());
     }
     if (certificates_) spawn(certificates_->watch());
+    spawn(acceptor_->accept([this](int fd) { accepted(fd); }, log()));
 }
 
 void stream_server::implementation::stop() {
